@@ -3,7 +3,7 @@
 //! ```text
 //!   bind      an address or a socket file        listener   accepts, TLS         server   connections, limits, time-outs
 //!   auth      who may ask for what               peer_user  whose a client is    service  what answers (agent, host)
-//!   negotiate the format that a client accepts   answer     status, type, body   capture_limit  few captures at once
+//!   negotiate the format that a client accepts   answer     status, type, body   capture_slots  few captures at once
 //! ```
 //!
 //! What is answered comes from whoever implements [`service::Service`]. Limits keep a careless or hostile client harmless.
@@ -19,9 +19,9 @@ pub mod auth;
 #[doc(hidden)]
 pub mod bind;
 #[doc(hidden)]
-pub mod capture_limit;
-#[doc(hidden)]
 pub mod capture_request;
+#[doc(hidden)]
+pub mod capture_slots;
 #[doc(hidden)]
 pub mod client;
 mod error;

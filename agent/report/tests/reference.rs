@@ -18,14 +18,14 @@ scraper's `Accept` header selects one. Names, labels and values are the same in 
 anything.
 
 Histograms of durations have classic bounds at boundaries of the native buckets, `2^(n/8)` seconds, and those are exact sums of
-them ([which bounds](#bounds)). Series of a loop end with it; those of a kind of callback or job begin when the loop first has one, all at
-once; histograms begin with their first observation, save those that alerts read.
+them ([which bounds](#bounds)). A loop's series end with the loop. Those of a kind of callback or job all begin when the loop first runs
+one; histograms begin with their first observation, except those that alerts use.
 
 A runtime of several workers has the series of one loop: `loop` is its name. Counters and histograms are sums over its workers,
 and so are counts of what there is now; ages and maxima are those of the worst worker, utilization is the share of all
-workers' time, thresholds are the lowest. A site that several workers run is one. What a worker has counted stays in the sum
-when it ends, moves to another thread or is replaced; series of a runtime end with its last worker, and go on from where they
-were when one comes again. The worker families show which worker is at fault; do not add them to the loop families, \
+workers' time, thresholds are the lowest. A site run by several workers is one series. What a worker has counted stays in the sum
+when it ends, moves to another thread or is replaced; series of a runtime end with its last worker, and resume from their last
+values when a worker appears again. The worker families show which worker is at fault; do not add them to the loop families, \
 which include them already.
 
 ## Lag, and what it does not see
@@ -36,7 +36,8 @@ polling, and until the next poll if the loop is busy. So the count increases by 
 poll; during a busy period it does not change, and at the end all events that waited are counted. If a runtime \
 polls between two tasks without reporting it, its agent notices, and events wait only until that poll.
 
-Lag is computed from when the loop polls, by its own thread's clock. So it does not include what happens inside a poll:
+Lag is computed from the times at which the loop's own thread starts and ends its polls. So it does not include what happens inside
+a poll:
 
 - **An event whose thread has no processor.** The poll was over and the thread ready to run, and the kernel let others run: a nice
   value beside busy neighbours, a CPU quota, more threads than processors. The loop is \"in its poll\" all that time, and its lag is
@@ -48,8 +49,8 @@ it. A process that is stopped in a busy period has lag and a stall.
 - Delays before the poll can return the event: in a kernel queue, or on the network.
 - Steal time: if the hypervisor runs other machines, neither the loop nor its kernel knows.
 
-A value that a loop's runtime does not know is not 0: the loop has no such series. The page says which values a \
-runtime provides, and how it names its phases, kinds and queues. Causes of starvation that it cannot distinguish \
+A value that a loop's runtime does not know is not 0: the loop has no such series. The loop's page in shared memory says \
+which values a runtime provides, and how it names its phases, kinds and queues. Causes of starvation that it cannot distinguish \
 are omitted, too.
 ";
 

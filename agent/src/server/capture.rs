@@ -7,8 +7,8 @@ use crate::address_source::AddressSources;
 use crate::sample;
 use crate::sample::{Plan, frame_name};
 use loopscope_http::answer::Answer;
-use loopscope_http::capture_limit::{CaptureLimit, CapturePermit, Full, Holder};
 use loopscope_http::capture_request::CaptureRequest;
+use loopscope_http::capture_slots::{CapturePermit, CaptureSlots, Full, Holder};
 use loopscope_probe::Snapshot;
 use loopscope_probe::raw::clock::unix_ns;
 use loopscope_probe::raw::registry;
@@ -33,14 +33,14 @@ type Written = (Vec<u8>, Option<String>);
 /// Captures, few at once.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CaptureService {
-    limit: CaptureLimit,
+    limit: CaptureSlots,
     addresses: AddressSources,
 }
 
 impl CaptureService {
     /// `addresses` name frames of stacks that are sampled.
     pub(crate) fn new(addresses: AddressSources) -> CaptureService {
-        CaptureService { limit: CaptureLimit::default(), addresses }
+        CaptureService { limit: CaptureSlots::default(), addresses }
     }
 
     /// Ends a capture early: it answers with what it has.

@@ -8,7 +8,7 @@ use crate::watch::thread_state::Found;
 use loopscope_probe::Page;
 use loopscope_probe::raw::incident_id::IncidentId;
 use loopscope_probe::raw::process_id::ProcessId;
-use loopscope_report::compute::class::{Evidence, FoundState, Used, classify};
+use loopscope_report::compute::classify::{Evidence, FoundState, Used, classify};
 use loopscope_report::compute::figures::between;
 use loopscope_report::duration::show_ns;
 use loopscope_report::incident::Severity;

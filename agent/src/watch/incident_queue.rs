@@ -1,7 +1,7 @@
 //! Where incidents are numbered and handed out: to the store in memory, to the log, to the disk, to actions.
 
+use crate::watch::incident_memory::IncidentMemory;
 use crate::watch::incident_stacks;
-use crate::watch::incident_store::IncidentStore;
 use crate::watch::log_report::LogReport;
 use crate::watch::stack_symbolizer::{Named, Work};
 use loopscope_probe::raw::incident_id::IncidentId;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub(crate) struct IncidentQueue {
     numbers: u64,
-    pub store: IncidentStore,
+    pub store: IncidentMemory,
     /// Lines for the log.
     pub said: Vec<LogReport>,
     /// Incidents to be written to disk.

@@ -12,9 +12,9 @@ use crate::watch::stall_accounting::{Gap, StallAccounting, StallEnd};
 use crate::watch::thread_state::{Found, ThreadObserver};
 use loopscope_probe::raw::barrier::Barrier;
 use loopscope_probe::{NowValues, Page, Ticks};
-use loopscope_report::compute::budget::Budget;
-use loopscope_report::compute::class::{Evidence, FoundState, Used};
+use loopscope_report::compute::classify::{Evidence, FoundState, Used};
 use loopscope_report::compute::figures::between;
+use loopscope_report::compute::log_budget::LogBudget;
 use loopscope_report::compute::stall::{End, StallEvent};
 use loopscope_report::compute::verdict::Verdict;
 use loopscope_report::incident::{Incident, IncidentCounts, IncidentKind, Severity};
@@ -60,7 +60,7 @@ pub(crate) struct IncidentTracker {
     sight: Box<dyn ThreadObserver>,
     meter: StallAccounting,
     history: History,
-    budget: Budget,
+    budget: LogBudget,
     captures: CaptureBudget,
     stall: Option<ActiveIncident>,
     pool: Option<ActivePoolIncident>,
@@ -124,7 +124,7 @@ impl IncidentTracker {
             sight,
             meter: StallAccounting::default(),
             history: History::default(),
-            budget: Budget::new(reports_per_minute),
+            budget: LogBudget::new(reports_per_minute),
             captures: CaptureBudget::new(captures_per_second),
             stall: None,
             pool: None,

@@ -7,7 +7,7 @@ use crate::watch::thread_state::Shot;
 use loopscope_probe::JobRecord;
 use loopscope_probe::Queue;
 use loopscope_probe::{Clock, Kind, SiteId, TaskTimes, VirtualClock, Vitals, WorkKind, Writer};
-use loopscope_report::compute::class::{FoundState, Reading};
+use loopscope_report::compute::classify::{FoundState, Reading};
 use loopscope_report::compute::stall::StallWatch;
 use loopscope_report::incident::Class;
 use loopscope_report::incident_builder::Observation;

@@ -19,9 +19,9 @@ pub(crate) mod incident_tracker;
 
 mod command_process;
 pub(crate) mod incident_action;
+pub(crate) mod incident_memory;
 pub(crate) mod incident_queue;
 mod incident_stacks;
-pub(crate) mod incident_store;
 pub(crate) mod incident_writer;
 pub(crate) mod kept_incidents;
 pub(crate) mod log;

@@ -1,7 +1,7 @@
 //! What the loop's thread used, and for how long nobody could run, within the busy period under way.
 
 use loopscope_probe::Ticks;
-use loopscope_report::compute::class::{
+use loopscope_report::compute::classify::{
     EndReading, Interval, Reading, Used, standstill_ns, used_at_end, used_since,
 };
 

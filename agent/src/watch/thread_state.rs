@@ -8,7 +8,7 @@ use loopscope_probe::raw::barrier::Barrier;
 use loopscope_probe::raw::proc::{Sched, Status, open_sched};
 use loopscope_probe::raw::registry::LocalPage;
 use loopscope_probe::raw::tags::{TAG_WORDS, Tags};
-use loopscope_report::compute::class::{FoundState, Reading};
+use loopscope_report::compute::classify::{FoundState, Reading};
 use loopscope_stacks::Sample;
 use loopscope_stacks::thread::{Activity, ThreadState, cpu_ns};
 use std::fs::{self, File};

@@ -376,7 +376,7 @@ fn incidents() -> Vec<Panel> {
         Panel::new(
             Shape::Lines,
             "Stack captures per minute",
-            "During incidents, by result: ok, failed, or rate_limited (the first stack of a culprit, then two per second).",
+            "During incidents, by result: ok, failed, or rate_limited (beyond the first stack of a culprit and two per second).",
         )
         .ask(per_minute(&loops(&c::CAPTURES), Group::By(&["result"]), WINDOW), "{{result}}")
         .from(0.0),

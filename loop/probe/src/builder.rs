@@ -254,8 +254,8 @@ fn complete((page, pen): (&Page, &WriteToken<LoopOwned>), called: &Called) {
 #[cfg(target_os = "linux")]
 fn write_process(page: &Page, pen: &WriteToken<LoopOwned>) {
     let header = &page.header;
-    header.pid_start.set(pen, crate::page_file::process_start(std::process::id()).unwrap_or(0));
-    header.pid_namespace.set(pen, crate::page_file::pid_namespace());
+    header.pid_start.set(pen, crate::page_file_name::process_start(std::process::id()).unwrap_or(0));
+    header.pid_namespace.set(pen, crate::page_file_name::pid_namespace());
     let boot = crate::process_id::this_boot();
     header.boot[0].set(pen, boot as u64);
     header.boot[1].set(pen, (boot >> 64) as u64);

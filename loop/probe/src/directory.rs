@@ -6,7 +6,7 @@
 //! A file is named `PID-STARTTIME-NUMBER.page`. Pages of dead processes stay as black boxes, at most [`DEAD_PAGES`] of them,
 //! for [`DEAD_AGE`] from when they were first found dead (see `stale_pages.rs`).
 
-pub use crate::page_file::{
+pub use crate::page_file_name::{
     Owner, PageFile, agent_socket, agent_socket_owner, open_page_file, page_files, pid_namespace,
     process_start, user_of,
 };

@@ -3,7 +3,7 @@
 use super::*;
 use crate::memory::Memory;
 use crate::page::{Page, PageFault};
-use crate::page_file::parse_name;
+use crate::page_file_name::parse_name;
 use crate::scratch::{Scratch, living_child, me};
 use crate::{Clock, Kind, TaskTimes, VirtualClock, Writer};
 use std::fs;

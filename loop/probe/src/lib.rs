@@ -106,7 +106,7 @@ pub mod observer;
 #[cfg(not(loom))]
 mod page;
 #[cfg(all(not(loom), target_os = "linux"))]
-mod page_file;
+mod page_file_name;
 #[cfg(all(not(loom), target_os = "linux"))]
 mod page_reader;
 #[cfg(not(loom))]

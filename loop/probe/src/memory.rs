@@ -59,7 +59,7 @@ impl Memory {
     /// Returns the number in the name of the page's file, `None` where it has none.
     pub(crate) fn number(&self) -> Option<u32> {
         #[cfg(target_os = "linux")]
-        return crate::page_file::number_of(self.path()?);
+        return crate::page_file_name::number_of(self.path()?);
         #[cfg(not(target_os = "linux"))]
         None
     }

@@ -34,7 +34,7 @@ pub const RECORDS: usize = 4096;
 pub(crate) const LABEL_WORDS: usize = 10;
 
 /// Facts that do not change after the page was made. The words to `is_closed` are where they are in every
-/// version: whoever removes pages has to judge those of other versions, too.
+/// version: whoever removes pages has to judge those of other versions, too. Written in `builder.rs`.
 #[repr(C, align(128))]
 #[derive(Debug, Default)]
 pub struct HeaderWords {

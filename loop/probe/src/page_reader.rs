@@ -1,7 +1,7 @@
 //! Reading the pages of other processes, whole or in part, from their files.
 
 use crate::page::{COUNTER_RANGES, Page, PageFault, VITAL_RANGES};
-use crate::page_file::open_page_file;
+use crate::page_file_name::open_page_file;
 use std::fs::File;
 use std::io;
 use std::path::Path;

@@ -39,7 +39,7 @@ impl ProcessId {
     /// Returns this process.
     #[cfg(target_os = "linux")]
     pub fn this_process() -> ProcessId {
-        use crate::page_file::{Owner, pid_namespace};
+        use crate::page_file_name::{Owner, pid_namespace};
         let Owner { pid, start } = Owner::this_process();
         ProcessId::new(pid, start, pid_namespace(), this_boot())
     }

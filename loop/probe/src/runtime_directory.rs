@@ -11,7 +11,7 @@
 
 use crate::loop_id::next_ordinal;
 use crate::mapping::Mapping;
-use crate::page_file::Owner;
+use crate::page_file_name::Owner;
 use crate::private_directory::{is_memory_file_system, make_private, own_user};
 use crate::stale_pages::{end_replaced, remove_dead_pages};
 use std::fs::{self, OpenOptions, symlink_metadata};

@@ -17,7 +17,7 @@
 
 use crate::file_limit::without_signals;
 use crate::page::{HeaderWords, MAGIC};
-use crate::page_file::{Owner, PageFile, open_page_file, page_files, pid_namespace};
+use crate::page_file_name::{Owner, PageFile, open_page_file, page_files, pid_namespace};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};

@@ -58,7 +58,7 @@ pub(crate) fn shared() -> &'static Description {
     static SHARED: OnceLock<Description> = OnceLock::new();
     SHARED.get_or_init(|| {
         let known = [Fact::Lag, Fact::PoolQueue, Fact::PoolJobs, Fact::PoolWait, Fact::PoolRun];
-        let between = "a blocked worker, which timers and I/O of all may wait for";
+        let between = "a blocked worker, which may delay the timers and I/O of all";
         let about = "timers, I/O and blocking pool, shared by the workers";
         let described = words().fills(&known).term(Term::Between, between, between);
         described.term(Term::Lane, "runtime", "runtimes").term(Term::About, about, about)

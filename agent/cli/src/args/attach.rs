@@ -6,12 +6,12 @@ use std::time::Duration;
 
 const ATTACH_HELP: &str = "\
 Loads the addon into a running Node program, even into one that is stuck in an endless loop, and first prints the \
-function that it runs. On SIGUSR1, Node opens its inspector on loopback; attach closes it again at once. The program \
+function that is running. On SIGUSR1, Node opens its inspector on loopback; attach closes it again at once. The program \
 prints three lines about its debugger on standard error. Its worker threads are watched, too, including those that \
 start later.
 It refuses a process of another user or container, one that is stopped, one that handles SIGUSR1 itself or was \
 started with --disable-sigusr1 or --permission, and one whose inspector is already open. If it cannot read the \
-process's memory, it does not see the program's own handler of SIGUSR1, which then runs.
+process's memory, it cannot tell that the program handles SIGUSR1, and that handler runs.
 --detach removes the hooks, the page and the agent, also from a program started by `loopscope run`.
 
 Examples:

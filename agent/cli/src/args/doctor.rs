@@ -22,7 +22,7 @@ Exit codes:
   1  failed: the message on stderr says what, and how to fix it
   2  invalid command line, or TARGET matches several processes (they are listed)
   3  no such target
-  4  something is wrong: at least one finding is critical or a warning (--fail-on critical: is critical)";
+  4  something is wrong: at least one finding is critical or a warning (with --fail-on critical: only if critical)";
 
 /// Arguments of `doctor`.
 #[derive(Debug, Args)]
@@ -33,7 +33,7 @@ pub struct DoctorArguments {
     /// How long to watch: 500ms, 10s, 2m
     #[arg(long = "for", value_name = "DURATION", default_value = "10s", value_parser = duration::parse)]
     pub duration: Duration,
-    /// Least urgency of a finding for exit code 4
+    /// Exit with 4 if a finding is at least this urgent
     #[arg(long, value_enum, value_name = "URGENCY", default_value_t = FailOn::Warning)]
     pub fail_on: FailOn,
     /// Print JSON instead of text

@@ -50,7 +50,7 @@ pub struct FlameArguments {
     /// Output format [default: by the file's extension, else svg]
     #[arg(long, value_enum)]
     pub format: Option<FormatArgument>,
-    /// Samples per second, except for callbacks [default: 99]
+    /// Samples per second, for --of cpu, stalls and waits [default: 99]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(49..=997))]
     pub hz: Option<u32>,
     /// Only the loop of this name, such as `worker`, or `worker#2` for the second of that name

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 const INCIDENTS_HELP: &str = "\
 Lists incidents, newest first: stalls, starvation, saturated pools. With an ID, shows one in full: the cause, the \
-stacks, what ran in it, and the callbacks before it.
+stacks, what ran during it, and the callbacks before it.
 Incidents come from the agents of running processes; from a directory that an agent writes them to (--dir), even \
 after its process exited; and from the pages of processes that were killed during a stall. The latter have no \
 stacks, but show what the loop was doing, for how long, and the last callbacks.
@@ -42,7 +42,7 @@ pub struct IncidentsArguments {
     /// Only incidents that ended within this time: 10m, 2h
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     pub since: Option<Duration>,
-    /// Only incidents of this class
+    /// Only incidents of this class; `starved` means the thread had no processor, not starvation of the loop
     #[arg(long, value_name = "CLASS", value_parser = ["computing", "waiting", "starved", "stopped", "suspended", "debugger", "unknown", "pool"])]
     pub class: Option<String>,
     /// Also list the last activity of processes that exited without an incident

@@ -76,7 +76,7 @@ pub enum Command {
     Top(TopArguments),
     /// Diagnose a process: what is wrong with its loops, the evidence, and how to fix it
     Doctor(DoctorArguments),
-    /// List incidents, or show one in full; also of processes that were killed
+    /// List incidents, or show one in full, including those of killed processes
     Incidents(IncidentsArguments),
     /// Write a flamegraph: time by loop, phase, callback site and span
     Flame(FlameArguments),

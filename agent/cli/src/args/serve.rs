@@ -42,7 +42,7 @@ pub struct ServeArguments {
     /// Address to listen on, port 0 for any free port, or unix:PATH [default: 127.0.0.1:9463, one below the agents' ports]
     #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
     pub listen: Option<Listen>,
-    /// Retention of counters after a process exits: 500ms, 10s, 2m [default: 150s, over two scrapes a minute apart]
+    /// Retention of counters after a process exits: 500ms, 10s, 2m [default: 150s, enough for two scrapes a minute apart]
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     pub keep: Option<Duration>,
     /// Export histograms with 9 classic buckets instead of up to 25: a third to a half fewer samples

@@ -1,6 +1,6 @@
 //! Rules about what keeps a loop from polling: one long callback, a blocking call, a flood of short ones.
 
-use crate::compute::class::Used;
+use crate::compute::classify::Used;
 use crate::compute::verdict::Cause;
 use crate::diagnose::evidence::{LoopEvidence, SeenStall};
 use crate::diagnose::finding::{Certainty, Finding, Urgency};

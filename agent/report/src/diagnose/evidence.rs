@@ -1,6 +1,6 @@
 //! What was seen of one loop while it was examined: plain values, which the rules are functions of.
 
-use crate::compute::class::Used;
+use crate::compute::classify::Used;
 use crate::compute::sites::SiteTotal;
 use crate::compute::verdict::Cause;
 use crate::duration::show_ns;

@@ -3,7 +3,7 @@
 //! The first and the last copy give exact totals of the time between. The looks between them see stalls while they
 //! last, which tells what ran in them; a stall cannot hide from looks that are closer together than the threshold.
 
-use crate::compute::class::{Reading, Used, used_since};
+use crate::compute::classify::{Reading, Used, used_since};
 use crate::compute::sites;
 use crate::compute::sites::SiteTotal;
 use crate::compute::verdict::judge;

@@ -1,7 +1,7 @@
 //! What the time of a site's stalls went to, and how sure that is: by the figures of those very stalls, and by how many of
 //! them, and of the agent's incidents, agree. Where the two contradict each other, nothing is said.
 
-use crate::compute::class::{Evidence, FoundState, Used, classify};
+use crate::compute::classify::{Evidence, FoundState, Used, classify};
 use crate::diagnose::evidence::SeenStall;
 use crate::diagnose::finding::Certainty;
 use crate::incident::{Class, Incident};

@@ -1,7 +1,7 @@
 //! Every rule, made to fire and kept silent, from plain values.
 
 use super::*;
-use crate::compute::class::Used;
+use crate::compute::classify::Used;
 use crate::compute::sites::SiteTotal;
 use crate::compute::verdict::Cause;
 use crate::diagnose::evidence::{

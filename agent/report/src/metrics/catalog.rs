@@ -196,8 +196,8 @@ catalog! {
     REPORTS_SUPPRESSED = counter("loopscope_incident_reports_suppressed_total", Count, &["loop"],
         "Incidents recorded but not logged, because the log budget of that minute was used up.");
     CAPTURES = counter("loopscope_captures_total", Count, &["loop", "result"],
-        "Stack captures during incidents by result: ok, failed, or rate_limited (the first stack of a culprit, then \
-         two per second).");
+        "Stack captures during incidents by result: ok, failed, or rate_limited (beyond the first stack of a \
+         culprit and two per second).");
 
     POOL_THREADS = gauge("loopscope_pool_threads", Count, &["pool"], "Worker threads of the pool.");
     POOL_THREADS_BUSY = gauge("loopscope_pool_threads_busy", Count, &["pool"], "Worker threads running a job.");

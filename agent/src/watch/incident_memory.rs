@@ -20,16 +20,16 @@ impl Default for Bounds {
 
 /// The store, oldest first.
 #[derive(Debug, Default)]
-pub(crate) struct IncidentStore {
+pub(crate) struct IncidentMemory {
     bounds: Bounds,
     entries: VecDeque<(Arc<Incident>, usize)>,
     bytes: usize,
 }
 
-impl IncidentStore {
+impl IncidentMemory {
     #[cfg(test)]
     pub(crate) fn within(bounds: Bounds) -> Self {
-        IncidentStore { bounds, ..IncidentStore::default() }
+        IncidentMemory { bounds, ..IncidentMemory::default() }
     }
 
     /// Puts an incident in the store, in place of its earlier version where that is there.
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn thousands_of_incidents_leave_the_newest() {
-        let mut store = IncidentStore::within(Bounds { number: 100, bytes: usize::MAX });
+        let mut store = IncidentMemory::within(Bounds { number: 100, bytes: usize::MAX });
         for number in 1..=5_000 {
             store.put(incident(number, 3));
         }
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn bytes_are_bounded_and_a_newer_version_replaces_the_older() {
-        let mut store = IncidentStore::within(Bounds { number: 1_000, bytes: 1 << 20 });
+        let mut store = IncidentMemory::within(Bounds { number: 1_000, bytes: 1 << 20 });
         for number in 1..=200 {
             store.put(incident(number, 1));
             store.put(incident(number, 500));

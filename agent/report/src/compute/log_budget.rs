@@ -4,7 +4,7 @@ const MINUTE_NS: u64 = 60_000_000_000;
 
 /// Counts the reports of one loop. A minute begins with its first report.
 #[derive(Clone, Debug)]
-pub struct Budget {
+pub struct LogBudget {
     per_minute: u32,
     minute: Option<Minute>,
     /// Refused since the begin.
@@ -18,9 +18,9 @@ struct Minute {
     refused: u64,
 }
 
-impl Budget {
+impl LogBudget {
     pub fn new(per_minute: u32) -> Self {
-        Budget { per_minute, minute: None, refused_total: 0 }
+        LogBudget { per_minute, minute: None, refused_total: 0 }
     }
 
     /// Asks for one report at `now_ns`; a refusal is not counted yet.
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn past_the_budget_all_are_counted_and_told_when_the_minute_is_over() {
-        let mut budget = Budget::new(5);
+        let mut budget = LogBudget::new(5);
         let second = 1_000_000_000;
         let granted = (0..12).filter(|at| {
             let is_granted = budget.ask(at * second);
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_budget_of_nothing_reports_nothing() {
-        let mut budget = Budget::new(0);
+        let mut budget = LogBudget::new(0);
         assert!(!budget.ask(1));
         budget.refuse();
         assert_eq!(budget.give_up(), Some(1));

@@ -221,5 +221,5 @@ pub fn used_at_end(until: Used, reading: &EndReading) -> Used {
 }
 
 #[cfg(test)]
-#[path = "class_tests.rs"]
+#[path = "classify_tests.rs"]
 mod tests;

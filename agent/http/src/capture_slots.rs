@@ -12,7 +12,7 @@ pub(crate) const AT_ONCE: usize = 2;
 
 /// Knows the captures under way.
 #[derive(Clone, Debug, Default)]
-pub struct CaptureLimit(Arc<Mutex<RunningCaptures>>);
+pub struct CaptureSlots(Arc<Mutex<RunningCaptures>>);
 
 #[derive(Debug, Default)]
 struct RunningCaptures {
@@ -53,14 +53,14 @@ pub struct Full {
 /// One capture under way; ends when dropped, also where the client went away.
 #[derive(Debug)]
 pub struct CapturePermit {
-    slots: CaptureLimit,
+    slots: CaptureSlots,
     number: u64,
     end: Arc<Notify>,
     clock: Clock,
     begun: Ticks,
 }
 
-impl CaptureLimit {
+impl CaptureSlots {
     /// Takes a slot.
     ///
     /// # Errors
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_slot_is_free_again_when_dropped() {
-        let slots = CaptureLimit::default();
+        let slots = CaptureSlots::default();
         let take = || slots.take(Holder::default());
         let (first, second) = (take(), take());
         assert!(first.is_ok() && second.is_ok() && take().is_err());
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_capture_is_ended_by_its_name_also_before_it_waits() {
-        let slots = CaptureLimit::default();
+        let slots = CaptureSlots::default();
         let slot = slots.take(Holder { name: Some("mine".to_owned()), ..Holder::default() }).unwrap();
         assert!(!slots.end("yours") && slots.end("mine"));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
