@@ -137,7 +137,7 @@ fn pool(displays: &Displays, faults: &mut Faults) {
 fn stopped(displays: &Displays, faults: &mut Faults) {
     let program = displays.start("work");
     program.until(|now| now[0].of("calm.ended") > 20.0);
-    program.signal("-STOP");
+    program.stop();
     for (display, _, process) in displays.processes(program.pid) {
         let state = loop_of(&process, "work").unwrap_or_default()["state"].clone();
         faults.check(state["kind"] == "stopped", || format!("state in {display}: {state}"));
@@ -158,6 +158,8 @@ fn ended(displays: &Displays, faults: &mut Faults) {
     only_guilty(&loops.incidents(1), 1, "stall", faults);
     let calm = program.tell()[0].of("calm.ended");
     program.until(|now| now[0].of("calm.ended") > calm);
+    // Its callback comes every 20 ms and has just been counted: the loop polls soon.
+    std::thread::sleep(std::time::Duration::from_millis(5));
     program.kill();
     let pid = program.pid.to_string();
     are_ended(displays, &program, "stall", faults);

@@ -9,7 +9,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A directory for pages, and the server that tells of them.
 pub struct Displays {
@@ -108,6 +108,8 @@ impl Displays {
             if is_there && is_new || Instant::now() > deadline {
                 return live;
             }
+            // It is made anew twice a second, and each question takes a connection.
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 }

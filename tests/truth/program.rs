@@ -91,6 +91,18 @@ impl Program {
         assert!(sent.success());
     }
 
+    /// Stops it, and waits until each of its threads has taken the signal.
+    pub fn stop(&self) {
+        self.signal("-STOP");
+        let is_stopped = |task: std::io::Result<std::fs::DirEntry>| {
+            let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+        };
+        while !std::fs::read_dir(format!("/proc/{}/task", self.pid)).unwrap().all(is_stopped) {
+            std::thread::yield_now();
+        }
+    }
+
     /// Kills it, and waits for its end.
     pub fn kill(&self) {
         let mut child = self.child.lock().unwrap();

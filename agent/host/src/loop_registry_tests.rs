@@ -183,7 +183,8 @@ fn pages_of_processes_that_were_killed_are_removed_beyond_a_number_in_own_direct
     let Owner { pid, start } = page.owner;
     let leave = |scratch: &Scratch, first: usize| {
         for number in first..first + directory::DEAD_PAGES + 8 {
-            fs::write(scratch.0.join(format!("{pid}-{}-{number}.page", start + 1)), &bytes).unwrap();
+            fs::write(scratch.0.join(format!("{pid}-{}-{number}.page", start + 1 + number as u64)), &bytes)
+                .unwrap();
         }
     };
     let left = |scratch: &Scratch| directory::page_files(&scratch.0).unwrap().len();

@@ -58,6 +58,9 @@ pub(crate) const WITHIN: Duration = Duration::from_millis(100);
 /// Loops that are asked about at the same time.
 const ASKED_MAX: usize = 16;
 
+/// Threads that ask, or wait to hand over an answer while names are read.
+const THREADS_MAX: usize = 2 * ASKED_MAX;
+
 /// Why there are no frames.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NoFrames {
@@ -73,6 +76,8 @@ pub(crate) struct Sources {
     within: Duration,
     take_late: TakeLate,
     asked: Arc<Mutex<AskedLoops>>,
+    /// One for each thread, also of those whose answer nobody has taken yet.
+    threads: Arc<()>,
     questions: u64,
 }
 
@@ -93,7 +98,7 @@ pub(crate) struct Question {
 impl Sources {
     /// `take_late` gets what comes after `within`.
     pub(crate) fn new(known: FrameSources, within: Duration, take_late: TakeLate) -> Self {
-        Sources { known, within, take_late, asked: Arc::default(), questions: 0 }
+        Sources { known, within, take_late, asked: Arc::default(), threads: Arc::new(()), questions: 0 }
     }
 
     /// Asks the runtime's source, on a thread of its own, and does not wait. `None` where it has none.
@@ -116,6 +121,10 @@ impl Sources {
         moment: &Moment,
         under_way: UnderWay,
     ) -> Result<Question, String> {
+        if Arc::strong_count(&self.threads) > THREADS_MAX {
+            return Err("too many answers have not been taken yet".to_owned());
+        }
+        let counted = self.threads.clone();
         self.questions += 1;
         let (number, take_late) = (self.questions, self.take_late.clone());
         let (answer, answered) = sync_channel(0);
@@ -124,6 +133,7 @@ impl Sources {
             loopscope_stacks::block_signal();
             answer_with(&*source, &of, &moment, under_way, &answer)
                 .unwrap_or_else(|SendError(told)| take_late(number, told));
+            drop(counted);
         };
         let thread = std::thread::Builder::new().name("loopscope-frames".to_owned());
         thread.spawn(work).map_err(|error| format!("cannot start a thread: {error}"))?;

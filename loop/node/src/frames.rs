@@ -5,7 +5,7 @@
 //! |---|---|---|---|
 //! | JavaScript | functions, without inlined ones | all, with lines, within a ms | the interrupt's, where all of the sample is in it |
 //! | native code | functions | comes when it has ended | the sample's, with lines of outer functions that are in both |
-//! | code that V8 did not tell of, as what it compiled for a loop that runs | all but that one | all, with lines | the interrupt's, where that one is still called from the same place |
+//! | code that V8 did not tell of, as what it compiled for a loop that runs | all but that one | all, with lines | the interrupt's, where it came at once, from the same place |
 //! | a wait in the kernel | none: read from outside | comes when it has ended | the interrupt's, of the same busy period |
 //! | V8's collector | none | comes when it has ended | the same |
 //!
@@ -124,11 +124,13 @@ fn join(sampled: Vec<Option<JsFrame>>, told: Vec<JsFrame>, later: Later) -> Vec<
     let mut sampled: Vec<JsFrame> = sampled.into_iter().flatten().collect();
     if !is_innermost_known {
         let runs_still =
-            later.is_same_call.unwrap_or_else(|| later.is_at_once && is_called_by(&sampled, &told));
+            later.is_at_once && later.is_same_call.unwrap_or_else(|| is_called_by(&sampled, &told));
         return if runs_still { told } else { Vec::new() };
     }
     if later.is_inside {
-        return told;
+        // Later it may be what native code has called at its end: whether that or a function ran that the walk has missed,
+        // nobody knows.
+        return if later.is_at_once { told } else { Vec::new() };
     }
     let is_at_once = later.is_at_once;
     let mut functions = sampled.iter().filter(|frame| !frame.script.is_empty());
@@ -255,7 +257,7 @@ mod tests {
 
     const LATER: Later = Later { is_at_once: false, is_same_call: None, is_inside: false };
     const AT_ONCE: Later = Later { is_at_once: true, ..LATER };
-    const SAME_CALL: Later = Later { is_same_call: Some(true), ..LATER };
+    const SAME_CALL: Later = Later { is_same_call: Some(true), ..AT_ONCE };
 
     /// What was sampled, all of it with names.
     fn known(frames: &[JsFrame]) -> Vec<Option<JsFrame>> {
@@ -289,6 +291,12 @@ mod tests {
         let sampled = vec![None, Some(js("timers", 90))];
         let told = vec![js("spin", 8), js("timers", 95)];
         assert_eq!(join(sampled.clone(), told.clone(), SAME_CALL), told);
+        let later = Later { is_at_once: false, ..SAME_CALL };
+        assert_eq!(
+            join(sampled.clone(), told.clone(), later),
+            [],
+            "another may have come, from the same place"
+        );
         assert_eq!(join(sampled.clone(), told, LATER), [], "it may have returned, and another have come");
         let other = vec![js("after", 8), js("immediates", 95)];
         assert_eq!(join(sampled, other, AT_ONCE), [], "it is not of the same stack");
@@ -328,8 +336,14 @@ mod tests {
         let builtin = JsFrame { function: "Builtin:DateNow".into(), ..JsFrame::default() };
         let sampled = known(&[builtin, js("onMessage", 3), js("emit", 90)]);
         let told = vec![js("spin", 7), js("onMessage", 4), js("emit", 90)];
-        let of = |told: &[u64]| Later::of(false, innermost(&sampled), &[99, 20, 30], told);
+        let of = |told: &[u64]| Later::of(true, innermost(&sampled), &[99, 20, 30], told);
         assert_eq!(join(sampled.clone(), told.clone(), of(&[7, 20, 30])), told);
+        let later = Later { is_at_once: false, ..of(&[7, 20, 30]) };
+        assert_eq!(
+            join(sampled.clone(), told.clone(), later),
+            [],
+            "native code may have called it at its end"
+        );
         let later = of(&[24, 30]);
         assert_eq!(join(sampled.clone(), told.clone(), later)[1].function, "onMessage", "it called V8's own");
         assert_eq!(join(sampled.clone(), told, of(&[7, 24, 30]))[1].function, "onMessage");

@@ -35,7 +35,7 @@ impl Page {
         // Pairs with the release fence after each change of `busy_since`: whoever read what was counted after a change
         // sees it.
         fence(Ordering::Acquire);
-        if (self.now.busy_since.get(), self.now.parked_since.get()) != (busy, parked) {
+        if (self.now.busy_since.observe(), self.now.parked_since.get()) != (busy, parked) {
             // The poll is over and counted, and so may later periods be: what was read may be of both.
             return read();
         }

@@ -21,10 +21,10 @@ use crate::page_file_name::{Owner, PageFile, open_page_file, page_files, pid_nam
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-/// At most this many pages of dead processes are kept.
+/// At most this many pages of dead processes are kept, and all of the one that was found last.
 pub const DEAD_PAGES: usize = 32;
 
 /// Pages that were found dead longer ago than this are removed.
@@ -44,7 +44,7 @@ pub fn remove_dead_pages(directory: &Path) {
         let page = open_page_file(&file.path).ok()?;
         if let Some(since) = found_dead_at(&page) {
             if !has_writer(&page) {
-                return Some((since, file.path));
+                return Some((since, file));
             }
             // Whoever found it dead was wrong.
             let _ = page.set_permissions(Permissions::from_mode(0o600));
@@ -58,15 +58,17 @@ pub fn remove_dead_pages(directory: &Path) {
             return None;
         }
         // What cannot be marked counts as found now, and is kept.
-        Some((mark_dead(&page, now).unwrap_or(now), file.path))
+        Some((mark_dead(&page, now).unwrap_or(now), file))
     };
-    let mut dead: Vec<(SystemTime, PathBuf)> = files.into_iter().filter_map(found_dead).collect();
-    dead.sort_by(|a, b| b.cmp(a));
-    for (number, (since, path)) in dead.into_iter().enumerate() {
+    let mut dead: Vec<(SystemTime, PageFile)> = files.into_iter().filter_map(found_dead).collect();
+    dead.sort_by(|(since, file), (other, another)| (other, &another.path).cmp(&(since, &file.path)));
+    // A process of many loops stays whole: whoever asks what it did is not to find half of it.
+    let newest = dead.first().map(|(_, file)| file.owner);
+    for (number, (since, file)) in dead.into_iter().enumerate() {
         let age = now.duration_since(since).unwrap_or_default();
-        if number >= DEAD_PAGES || age > DEAD_AGE {
+        if (number >= DEAD_PAGES && Some(file.owner) != newest) || age > DEAD_AGE {
             // Another process may have removed it first.
-            let _ = fs::remove_file(path);
+            let _ = fs::remove_file(file.path);
         }
     }
 }

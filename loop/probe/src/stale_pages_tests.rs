@@ -5,6 +5,7 @@ use crate::Writer;
 use crate::memory::Memory;
 use crate::scratch::{Scratch, living_child, me};
 use std::fs::File;
+use std::path::PathBuf;
 
 /// Puts a page file of that owner into the directory, made that long ago.
 fn made_page(scratch: &Scratch, owner: Owner, number: u32, age: Duration) -> PathBuf {
@@ -29,12 +30,13 @@ fn wait(path: &Path, time: Duration) {
 #[test]
 fn dead_pages_are_kept_within_bounds_and_live_ones_always() {
     let scratch = Scratch::made();
-    let dead = Owner { start: me().start + 1, ..me() };
+    let dead = |number: u32| Owner { start: me().start + 1 + u64::from(number), ..me() };
     let (mut child, living) = living_child();
     let kept = made_page(&scratch, living, 0, DEAD_AGE * 3);
     let minute = Duration::from_secs(60);
-    let pages: Vec<_> =
-        (0..DEAD_PAGES as u32 + 8).map(|number| left_page(&scratch, dead, number, minute * number)).collect();
+    let pages: Vec<_> = (0..DEAD_PAGES as u32 + 8)
+        .map(|number| left_page(&scratch, dead(number), number, minute * number))
+        .collect();
     remove_dead_pages(&scratch.0);
     for (number, path) in pages.iter().enumerate() {
         assert_eq!(path.exists(), number < DEAD_PAGES, "the dead page number {number} from the youngest");
@@ -42,13 +44,28 @@ fn dead_pages_are_kept_within_bounds_and_live_ones_always() {
     assert!(kept.exists(), "a live page is never removed");
 
     pages[1..=2].iter().for_each(|path| fs::remove_file(path).unwrap());
-    let young = left_page(&scratch, dead, 1, DEAD_AGE - minute);
-    let old = left_page(&scratch, dead, 2, DEAD_AGE + minute);
+    let young = left_page(&scratch, dead(1), 1, DEAD_AGE - minute);
+    let old = left_page(&scratch, dead(2), 2, DEAD_AGE + minute);
     let stranger = scratch.file("notes.txt", b"not a page");
     remove_dead_pages(&scratch.0);
     assert_eq!((young.exists(), old.exists(), stranger.exists()), (true, false, true));
     drop(child.stdin.take());
     child.wait().unwrap();
+}
+
+#[test]
+fn all_pages_of_the_process_that_was_found_dead_last_are_kept() {
+    let scratch = Scratch::made();
+    let dead = |number: u64| Owner { start: me().start + 1 + number, ..me() };
+    let minute = Duration::from_secs(60);
+    let others: Vec<_> = (1..4).map(|number| left_page(&scratch, dead(number), 0, minute)).collect();
+    let many: Vec<_> =
+        (0..DEAD_PAGES as u32 + 8).map(|number| made_page(&scratch, dead(0), number, minute)).collect();
+    for _ in 0..2 {
+        remove_dead_pages(&scratch.0);
+        assert!(many.iter().all(|path| path.exists()), "a runtime with many workers was killed");
+        assert!(others.iter().all(|path| !path.exists()), "there is no room for others");
+    }
 }
 
 #[test]
@@ -75,11 +92,11 @@ fn a_page_is_kept_for_a_day_from_when_it_was_found_dead_however_old_it_is() {
 #[test]
 fn the_longest_dead_go_first_and_not_the_longest_made() {
     let scratch = Scratch::made();
-    let dead = Owner { start: me().start + 1, ..me() };
+    let dead = |number: u32| Owner { start: me().start + 1 + u64::from(number), ..me() };
     let hour = Duration::from_secs(3600);
     let (known, found) = (DEAD_PAGES as u32, DEAD_PAGES as u32 + 1);
-    let known: Vec<_> = (1..=known).map(|number| left_page(&scratch, dead, number, hour)).collect();
-    let found = made_page(&scratch, dead, found, hour * 100);
+    let known: Vec<_> = (1..=known).map(|number| left_page(&scratch, dead(number), number, hour)).collect();
+    let found = made_page(&scratch, dead(found), found, hour * 100);
     remove_dead_pages(&scratch.0);
     assert!(found.exists());
     assert_eq!(known.iter().filter(|path| path.exists()).count(), DEAD_PAGES - 1);

@@ -175,10 +175,12 @@ impl WorkerPage {
             let site = self.writer.addressed_site(label.address(), Kind::Task, || label.site(Kind::Task));
             *known = Known { lane: self.identity, site, call: Ticks::NONE };
         }
-        // Nothing was told since the call: both are one.
+        let read = self.writer.clock().now();
+        // Nothing was told since the call, which was just now: both are one. Later it may be another task that ran since, or a
+        // park, of which nobody was told.
         let now = match std::mem::replace(&mut known.call, Ticks::NONE) {
-            call if call != Ticks::NONE && call == self.writer.last() => call,
-            _ => self.writer.clock().now(),
+            call if call == self.writer.last() && read.since(call) < 2 * self.call_ticks => call,
+            _ => read,
         };
         if self.tier != Tier::Observed && !self.is_busy {
             self.unpark_at(now);

@@ -163,6 +163,25 @@ fn a_request_is_as_many_polls_as_its_future_and_what_comes_before_is_a_part_of_t
 }
 
 #[test]
+fn what_runs_between_the_call_and_the_first_poll_of_its_future_is_no_part_of_the_route() {
+    let _turn = turn();
+    let runtime = loopscope_tokio::build(&mut support::builder(Flavor::Current), "between").unwrap();
+    let long = Duration::from_millis(50);
+    runtime.block_on(async {
+        let mut service = RouteLayer::by_path().layer(Nothing(Duration::ZERO));
+        let future = service.call(request("/between"));
+        let begun = Instant::now();
+        while begun.elapsed() < long {
+            std::hint::spin_loop();
+        }
+        future.await.unwrap();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    });
+    let (calls, took) = told("between", "GET /between");
+    assert!(calls >= 1 && took < long, "{calls} polls, {took:?}");
+}
+
+#[test]
 fn what_a_service_does_for_long_before_there_is_a_future_is_told_also_where_that_is_never_polled() {
     let _turn = turn();
     let runtime = loopscope_tokio::build(&mut support::builder(Flavor::Current), "unpolled").unwrap();

@@ -34,7 +34,11 @@ fn pages_of_processes_that_were_killed_are_removed_beyond_a_number_and_those_of_
     // As if this process had been killed in another life.
     let Owner { pid, start } = own.owner;
     for number in 0..DEAD_PAGES + 8 {
-        fs::write(scratch.runtime().join(format!("{pid}-{}-{number}.page", start + 1)), &bytes).unwrap();
+        fs::write(
+            scratch.runtime().join(format!("{pid}-{}-{number}.page", start + 1 + number as u64)),
+            &bytes,
+        )
+        .unwrap();
     }
     let done = scratch.run(&["ls"]);
     assert_eq!(done.code, Some(0), "{}", done.stderr);

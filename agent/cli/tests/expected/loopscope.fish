@@ -31,7 +31,7 @@ complete -c loopscope -n "__fish_loopscope_needs_command" -s V -l version -d 'Pr
 complete -c loopscope -n "__fish_loopscope_needs_command" -f -a "ls" -d 'List instrumented processes, and what their loops are doing now'
 complete -c loopscope -n "__fish_loopscope_needs_command" -f -a "top" -d 'Live view of loops in the terminal: lag, utilization, running callback, sites, pool, incidents'
 complete -c loopscope -n "__fish_loopscope_needs_command" -f -a "doctor" -d 'Diagnose a process: what is wrong with its loops, the evidence, and how to fix it'
-complete -c loopscope -n "__fish_loopscope_needs_command" -f -a "incidents" -d 'List incidents, or show one in full; also of processes that were killed'
+complete -c loopscope -n "__fish_loopscope_needs_command" -f -a "incidents" -d 'List incidents, or show one in full, including those of killed processes'
 complete -c loopscope -n "__fish_loopscope_needs_command" -f -a "flame" -d 'Write a flamegraph: time by loop, phase, callback site and span'
 complete -c loopscope -n "__fish_loopscope_needs_command" -f -a "serve" -d 'Serve all loops of this host over HTTP: metrics, service discovery, incidents, captures'
 complete -c loopscope -n "__fish_loopscope_needs_command" -f -a "threshold" -d 'Show or change the stall thresholds of a running program'
@@ -55,7 +55,7 @@ complete -c loopscope -n "__fish_loopscope_using_subcommand top" -l once -d 'Pri
 complete -c loopscope -n "__fish_loopscope_using_subcommand top" -l json -d 'With --once: print JSON instead of a table'
 complete -c loopscope -n "__fish_loopscope_using_subcommand top" -s h -l help -d 'Print help'
 complete -c loopscope -n "__fish_loopscope_using_subcommand doctor" -l for -d 'How long to watch: 500ms, 10s, 2m' -r
-complete -c loopscope -n "__fish_loopscope_using_subcommand doctor" -l fail-on -d 'Least urgency of a finding for exit code 4' -r -f -a "warning\t'Findings that users will notice, and worse'
+complete -c loopscope -n "__fish_loopscope_using_subcommand doctor" -l fail-on -d 'Exit with 4 if a finding is at least this urgent' -r -f -a "warning\t'Findings that users will notice, and worse'
 critical\t'Only findings that users notice now'"
 complete -c loopscope -n "__fish_loopscope_using_subcommand doctor" -l token-file -d 'Bearer token file, for agents that require one [default: $LOOPSCOPE_TOKEN_FILE]' -r -F
 complete -c loopscope -n "__fish_loopscope_using_subcommand doctor" -l ca-file -d 'CA certificate file (PEM), for agents with TLS [default: $LOOPSCOPE_CA_FILE]' -r -F
@@ -63,7 +63,7 @@ complete -c loopscope -n "__fish_loopscope_using_subcommand doctor" -l json -d '
 complete -c loopscope -n "__fish_loopscope_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c loopscope -n "__fish_loopscope_using_subcommand incidents" -l loop -d 'Only incidents of this loop, or of all workers of this runtime; the name is as in `ls`' -r
 complete -c loopscope -n "__fish_loopscope_using_subcommand incidents" -l since -d 'Only incidents that ended within this time: 10m, 2h' -r
-complete -c loopscope -n "__fish_loopscope_using_subcommand incidents" -l class -d 'Only incidents of this class' -r -f -a "computing\t''
+complete -c loopscope -n "__fish_loopscope_using_subcommand incidents" -l class -d 'Only incidents of this class; `starved` means the thread had no processor, not starvation of the loop' -r -f -a "computing\t''
 waiting\t''
 starved\t''
 stopped\t''
@@ -92,7 +92,7 @@ pprof\t'For `go tool pprof`, Pyroscope, Parca'
 speedscope\t'JSON for speedscope.app'
 firefox\t'JSON for profiler.firefox.com'
 trace\t'A timeline as Chrome trace events, for ui.perfetto.dev and speedscope.app'"
-complete -c loopscope -n "__fish_loopscope_using_subcommand flame" -l hz -d 'Samples per second, except for callbacks [default: 99]' -r
+complete -c loopscope -n "__fish_loopscope_using_subcommand flame" -l hz -d 'Samples per second, for --of cpu, stalls and waits [default: 99]' -r
 complete -c loopscope -n "__fish_loopscope_using_subcommand flame" -l loop -d 'Only the loop of this name, such as `worker`, or `worker#2` for the second of that name' -r
 complete -c loopscope -n "__fish_loopscope_using_subcommand flame" -l diff -d 'Compare with this folded file: red takes more time than before, blue less' -r -F
 complete -c loopscope -n "__fish_loopscope_using_subcommand flame" -l fail-above -d 'With --diff: exit with 4 if the share of a callback site grew by more than this: 10%' -r
@@ -103,7 +103,7 @@ complete -c loopscope -n "__fish_loopscope_using_subcommand flame" -l normalize 
 complete -c loopscope -n "__fish_loopscope_using_subcommand flame" -l json -d 'Print a summary as JSON on stdout'
 complete -c loopscope -n "__fish_loopscope_using_subcommand flame" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c loopscope -n "__fish_loopscope_using_subcommand serve" -l listen -d 'Address to listen on, port 0 for any free port, or unix:PATH [default: 127.0.0.1:9463, one below the agents\' ports]' -r
-complete -c loopscope -n "__fish_loopscope_using_subcommand serve" -l keep -d 'Retention of counters after a process exits: 500ms, 10s, 2m [default: 150s, over two scrapes a minute apart]' -r
+complete -c loopscope -n "__fish_loopscope_using_subcommand serve" -l keep -d 'Retention of counters after a process exits: 500ms, 10s, 2m [default: 150s, enough for two scrapes a minute apart]' -r
 complete -c loopscope -n "__fish_loopscope_using_subcommand serve" -l dir -d 'Directory of pages, `*` matches any name; repeatable [default: this user\'s runtime directory]' -r -F
 complete -c loopscope -n "__fish_loopscope_using_subcommand serve" -l guard-token-file -d 'Token file: clients must send this bearer token for incidents and captures; required unless on loopback' -r -F
 complete -c loopscope -n "__fish_loopscope_using_subcommand serve" -l host-name -d 'Host name that clients may use, besides IP addresses and localhost; repeatable' -r
@@ -163,7 +163,7 @@ complete -c loopscope -n "__fish_loopscope_using_subcommand man" -s h -l help -d
 complete -c loopscope -n "__fish_loopscope_using_subcommand help; and not __fish_seen_subcommand_from ls top doctor incidents flame serve threshold healthy run attach demo completions man help" -f -a "ls" -d 'List instrumented processes, and what their loops are doing now'
 complete -c loopscope -n "__fish_loopscope_using_subcommand help; and not __fish_seen_subcommand_from ls top doctor incidents flame serve threshold healthy run attach demo completions man help" -f -a "top" -d 'Live view of loops in the terminal: lag, utilization, running callback, sites, pool, incidents'
 complete -c loopscope -n "__fish_loopscope_using_subcommand help; and not __fish_seen_subcommand_from ls top doctor incidents flame serve threshold healthy run attach demo completions man help" -f -a "doctor" -d 'Diagnose a process: what is wrong with its loops, the evidence, and how to fix it'
-complete -c loopscope -n "__fish_loopscope_using_subcommand help; and not __fish_seen_subcommand_from ls top doctor incidents flame serve threshold healthy run attach demo completions man help" -f -a "incidents" -d 'List incidents, or show one in full; also of processes that were killed'
+complete -c loopscope -n "__fish_loopscope_using_subcommand help; and not __fish_seen_subcommand_from ls top doctor incidents flame serve threshold healthy run attach demo completions man help" -f -a "incidents" -d 'List incidents, or show one in full, including those of killed processes'
 complete -c loopscope -n "__fish_loopscope_using_subcommand help; and not __fish_seen_subcommand_from ls top doctor incidents flame serve threshold healthy run attach demo completions man help" -f -a "flame" -d 'Write a flamegraph: time by loop, phase, callback site and span'
 complete -c loopscope -n "__fish_loopscope_using_subcommand help; and not __fish_seen_subcommand_from ls top doctor incidents flame serve threshold healthy run attach demo completions man help" -f -a "serve" -d 'Serve all loops of this host over HTTP: metrics, service discovery, incidents, captures'
 complete -c loopscope -n "__fish_loopscope_using_subcommand help; and not __fish_seen_subcommand_from ls top doctor incidents flame serve threshold healthy run attach demo completions man help" -f -a "threshold" -d 'Show or change the stall thresholds of a running program'

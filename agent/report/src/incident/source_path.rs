@@ -26,12 +26,13 @@ impl Incident {
     }
 
     fn short_path<'a>(&'a self, file: &'a str) -> &'a str {
+        let frames = self.stacks.iter().flat_map(|stack| &stack.frames);
         let files =
-            self.stacks.iter().flat_map(|stack| &stack.frames).filter_map(|frame| frame.file.as_deref());
-        let mut workspaces = files.filter_map(|file| before(file, &self.culprit.file));
-        dependency_path(file)
-            .or_else(|| file.strip_prefix(workspaces.next()?))
-            .unwrap_or_else(|| package_path(file))
+            frames.filter_map(|frame| frame.file.as_deref()).filter(|file| dependency_path(file).is_none());
+        // The shortest: a package within the workspace may have a file of the same name.
+        let workspace =
+            files.filter_map(|file| before(file, &self.culprit.file)).min_by_key(|path| path.len());
+        dependency_path(file).or_else(|| file.strip_prefix(workspace?)).unwrap_or_else(|| package_path(file))
     }
 }
 
@@ -102,6 +103,20 @@ mod tests {
         ] {
             assert_eq!(incident.place_of(&frame(file)), Some(format!("{expected}:7")), "{file}");
         }
+    }
+
+    #[test]
+    fn a_package_within_the_workspace_or_of_the_registry_is_not_taken_for_it() {
+        let files = [
+            "/home/x/app/vendor/foo/src/lib.rs",
+            "/x/.cargo/registry/src/index.crates.io-6f17/tokio-1.47.0/src/lib.rs",
+            "/home/x/app/src/lib.rs",
+        ];
+        let stack = StackCount { frames: files.map(frame).to_vec(), ..StackCount::default() };
+        let culprit = Culprit { file: "src/lib.rs".to_owned(), ..Culprit::default() };
+        let incident = Incident { culprit, stacks: vec![stack], ..Incident::default() };
+        let told = files.map(|file| incident.place_of(&frame(file)).unwrap());
+        assert_eq!(told, ["vendor/foo/src/lib.rs:7", "tokio-1.47.0/src/lib.rs:7", "src/lib.rs:7"]);
     }
 
     #[test]

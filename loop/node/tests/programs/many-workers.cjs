@@ -13,16 +13,16 @@ if (!isMainThread) {
     guiltyTwo() { const end = Date.now() + 400; while (Date.now() < end); },
     guiltyThree() { const end = Date.now() + 400; while (Date.now() < end); },
   };
-  function guilty0() { for (let n = 0, end = Date.now() + 3000; Date.now() < end || n < 1e7; n++); }
-  function guilty1() { for (let n = 0, end = Date.now() + 3000; Date.now() < end || n < 1e7; n++); }
-  function guilty2() { for (let n = 0, end = Date.now() + 3000; Date.now() < end || n < 1e7; n++); }
-  function guilty3() { for (let n = 0, end = Date.now() + 3000; Date.now() < end || n < 1e7; n++); }
-  function guilty4() { for (let n = 0, end = Date.now() + 3000; Date.now() < end || n < 1e7; n++); }
-  function guilty5() { for (let n = 0, end = Date.now() + 3000; Date.now() < end || n < 1e7; n++); }
-  function guilty6() { for (let n = 0, end = Date.now() + 3000; Date.now() < end || n < 1e7; n++); }
-  function guilty7() { for (let n = 0, end = Date.now() + 3000; Date.now() < end || n < 1e7; n++); }
-  function guilty8() { for (let n = 0, end = Date.now() + 3000; Date.now() < end || n < 1e7; n++); }
-  function innocent() { let sum = 0; for (let at = 0; at < 1e7; at++) sum += at % 7; return sum; }
+  function guilty0() { for (let n = 0, end = Date.now() + 3000; Date.now() < end || n < 1e6; n++); }
+  function guilty1() { for (let n = 0, end = Date.now() + 3000; Date.now() < end || n < 1e6; n++); }
+  function guilty2() { for (let n = 0, end = Date.now() + 3000; Date.now() < end || n < 1e6; n++); }
+  function guilty3() { for (let n = 0, end = Date.now() + 3000; Date.now() < end || n < 1e6; n++); }
+  function guilty4() { for (let n = 0, end = Date.now() + 3000; Date.now() < end || n < 1e6; n++); }
+  function guilty5() { for (let n = 0, end = Date.now() + 3000; Date.now() < end || n < 1e6; n++); }
+  function guilty6() { for (let n = 0, end = Date.now() + 3000; Date.now() < end || n < 1e6; n++); }
+  function guilty7() { for (let n = 0, end = Date.now() + 3000; Date.now() < end || n < 1e6; n++); }
+  function guilty8() { for (let n = 0, end = Date.now() + 3000; Date.now() < end || n < 1e6; n++); }
+  function innocent() { let sum = 0; for (let at = 0; at < 1e6; at++) sum += at % 7; return sum; }
   const together = { guilty0, guilty1, guilty2, guilty3, guilty4, guilty5, guilty6, guilty7, guilty8 };
   parentPort.on('message', (which) => {
     if (which in together) {

@@ -61,7 +61,8 @@ fn threads() -> Vec<String> {
 /// The files of this process in the runtime directory, where the environment names one.
 fn files() -> BTreeSet<PathBuf> {
     let Some(directory) = std::env::var_os("LOOPSCOPE_RUNTIME_DIR") else { return BTreeSet::new() };
-    let is_own = |path: &PathBuf| path.to_string_lossy().contains(&format!("{}-", std::process::id()));
+    let own = format!("{}-", std::process::id());
+    let is_own = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&own));
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).filter(is_own).collect()
 }
