@@ -109,6 +109,10 @@ const TIME_FILES: &[(&str, &str)] = &[
     ("tests/src/bin/blocks.rs", "blocking a loop for a while is its purpose"),
     ("tests/src/bin/interrupted.rs", "blocking a loop for a while is its purpose"),
     ("tests/src/bin/stalls.rs", "blocking a loop for a while is its purpose"),
+    (
+        "tests/truth/",
+        "programs that run, are stopped and killed, and a server that looks twice a second, are what it compares",
+    ),
     ("tests/src/bin/truth.rs", "blocking a loop for a while, and measuring that, is its purpose"),
     ("tests/src/bin/watched.rs", "blocking a loop for a while is its purpose"),
     ("loop/probe/src/stale_pages.rs", "the age of a dead process's page, against the file's own date"),
