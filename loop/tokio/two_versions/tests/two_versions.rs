@@ -62,7 +62,8 @@ fn threads() -> Vec<String> {
 fn files() -> BTreeSet<PathBuf> {
     let Some(directory) = std::env::var_os("LOOPSCOPE_RUNTIME_DIR") else { return BTreeSet::new() };
     let own = format!("{}-", std::process::id());
-    let is_own = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&own));
+    let is_own =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&own));
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).filter(is_own).collect()
 }
@@ -93,7 +94,8 @@ fn each_version_tells_what_blocks_its_own_runtimes_and_both_end_without_a_trace(
     let (first, second) = (agent!(own_agent), agent!(other_agent));
     assert!(first.url().is_some() && first.url() != second.url(), "{:?} {:?}", first.url(), second.url());
     // One by each version; one that both attach to; one that the one builds and the other attaches to.
-    let (one, two, both) = (builder().build().unwrap(), builder().build().unwrap(), builder().build().unwrap());
+    let (one, two, both) =
+        (builder().build().unwrap(), builder().build().unwrap(), builder().build().unwrap());
     let built = own::build(&mut builder(), "built").unwrap();
     let watches = (own::attach(one.handle(), "one"), own::attach(both.handle(), "both"));
     let other_watches = (
@@ -104,9 +106,7 @@ fn each_version_tells_what_blocks_its_own_runtimes_and_both_end_without_a_trace(
     // What is wrapped by the other version runs, too.
     let wrapped = one.spawn(other::probed(own::probed(async { 7 })));
     assert_eq!(one.block_on(wrapped).unwrap(), 7);
-    for (act, function) in
-        [(compute_here as fn(&AtomicBool), "compute_here"), (sleep_here, "sleep_here")]
-    {
+    for (act, function) in [(compute_here as fn(&AtomicBool), "compute_here"), (sleep_here, "sleep_here")] {
         let told = |guilty: Vec<String>| guilty.iter().any(|name| name.contains(function));
         for (runtime, name, by) in [
             (&one, "one", [true, false]),
@@ -114,11 +114,16 @@ fn each_version_tells_what_blocks_its_own_runtimes_and_both_end_without_a_trace(
             (&both, "both", [true, true]),
             (&built, "built", [true, true]),
         ] {
-            let released = block(runtime, act);
+            let is_told = || !(by[0] && !told(guilty!(first, name)) || by[1] && !told(guilty!(second, name)));
+            // Who attached may not have met the worker yet, and has no stack of it then: it is blocked anew.
             until(&format!("{function} in {name}"), || {
-                !(by[0] && !told(guilty!(first, name)) || by[1] && !told(guilty!(second, name)))
+                let (released, begun) = (block(runtime, act), Instant::now());
+                while !is_told() && begun.elapsed() < Duration::from_secs(2) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                released.store(true, Ordering::Relaxed);
+                is_told()
             });
-            released.store(true, Ordering::Relaxed);
             let is_over = runtime.spawn(async {});
             until("the end of the block", || is_over.is_finished());
         }
