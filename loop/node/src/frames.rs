@@ -5,7 +5,7 @@
 //! |---|---|---|---|
 //! | JavaScript | functions, without inlined ones | all, with lines, within a ms | the interrupt's, where all of the sample is in it |
 //! | native code | functions | comes when it has ended | the sample's, with lines of outer functions that are in both |
-//! | code that V8 did not tell of, as what it compiled for a loop that runs | all but that one | all, with lines | the interrupt's, where it came at once, from the same place |
+//! | code that V8 did not tell of, as what it compiled for a loop that runs | all but that one | all, with lines | the interrupt's, where that one is still called from the same place |
 //! | a wait in the kernel | none: read from outside | comes when it has ended | the interrupt's, of the same busy period |
 //! | V8's collector | none | comes when it has ended | the same |
 //!
@@ -124,7 +124,7 @@ fn join(sampled: Vec<Option<JsFrame>>, told: Vec<JsFrame>, later: Later) -> Vec<
     let mut sampled: Vec<JsFrame> = sampled.into_iter().flatten().collect();
     if !is_innermost_known {
         let runs_still =
-            later.is_at_once && later.is_same_call.unwrap_or_else(|| is_called_by(&sampled, &told));
+            later.is_same_call.unwrap_or_else(|| later.is_at_once && is_called_by(&sampled, &told));
         return if runs_still { told } else { Vec::new() };
     }
     if later.is_inside {
@@ -257,7 +257,7 @@ mod tests {
 
     const LATER: Later = Later { is_at_once: false, is_same_call: None, is_inside: false };
     const AT_ONCE: Later = Later { is_at_once: true, ..LATER };
-    const SAME_CALL: Later = Later { is_same_call: Some(true), ..AT_ONCE };
+    const SAME_CALL: Later = Later { is_same_call: Some(true), ..LATER };
 
     /// What was sampled, all of it with names.
     fn known(frames: &[JsFrame]) -> Vec<Option<JsFrame>> {
