@@ -291,12 +291,6 @@ mod tests {
         let sampled = vec![None, Some(js("timers", 90))];
         let told = vec![js("spin", 8), js("timers", 95)];
         assert_eq!(join(sampled.clone(), told.clone(), SAME_CALL), told);
-        let later = Later { is_at_once: false, ..SAME_CALL };
-        assert_eq!(
-            join(sampled.clone(), told.clone(), later),
-            [],
-            "another may have come, from the same place"
-        );
         assert_eq!(join(sampled.clone(), told, LATER), [], "it may have returned, and another have come");
         let other = vec![js("after", 8), js("immediates", 95)];
         assert_eq!(join(sampled, other, AT_ONCE), [], "it is not of the same stack");
