@@ -294,7 +294,11 @@ fn the_server_of_a_host_asks_agents_that_have_tls_and_a_token() {
     // Somebody else's certificate is not believed, and no token is shown to whoever has it.
     scratch.write("other.crt", &Authority::new().pem);
     let (status, told) = through(full().agents_authority(scratch.0.join("other.crt")), "GET", INCIDENTS);
-    assert!(status == 502 && told.contains("not signed by a trusted CA; set --ca-file"), "{status} {told}");
+    assert!(
+        status == 502
+            && told.contains("cannot connect: its certificate is not signed by a trusted CA; set --ca-file"),
+        "{status} {told}"
+    );
     let error = guarded().listen(any_port()).agents_authority(&file).start().unwrap_err().to_string();
     assert!(error.contains("no certificate"), "{error}");
     // Else whoever is on this host would get past the agents' token.

@@ -137,13 +137,7 @@ fn read(endpoint: &Endpoint, asked: Result<Response<Body>, ureq::Error>) -> Resu
         url: endpoint.to_string(),
         because: format!("{because}{}", endpoint.tried()),
     };
-    let is_plain = endpoint.url().starts_with("http://");
-    let refused = |error: ureq::Error| match error {
-        ureq::Error::Protocol(_) if is_plain => {
-            failure(format!("{}; if it has TLS, write https://", explain(&error)))
-        }
-        error => failure(explain(&error)),
-    };
+    let refused = |error: ureq::Error| failure(explain(&error, endpoint.url()));
     let mut response = asked.map_err(refused)?;
     let status = response.status().as_u16();
     if status == 401 && !endpoint.may_see_token() && access().token_file.is_some() {
@@ -157,7 +151,7 @@ fn read(endpoint: &Endpoint, asked: Result<Response<Body>, ureq::Error>) -> Resu
     Ok(Answer { status, body, figures })
 }
 
-fn explain(error: &ureq::Error) -> String {
+fn explain(error: &ureq::Error, url: &str) -> String {
     match error {
         ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
             "connection refused; `loopscope ls` lists the agents of this machine".to_owned()
@@ -166,6 +160,9 @@ fn explain(error: &ureq::Error) -> String {
             "no such socket file; `loopscope ls` lists the agents of this machine".to_owned()
         }
         ureq::Error::Io(error) => explain_handshake(error).unwrap_or_else(|| error.to_string()),
+        ureq::Error::Protocol(_) if url.starts_with("http://") => {
+            format!("does not answer in HTTP ({error}); if it has TLS, write https://")
+        }
         ureq::Error::Protocol(_) => format!("does not answer in HTTP ({error})"),
         ureq::Error::Timeout(_) => "did not answer in time".to_owned(),
         ureq::Error::BadUri(_) | ureq::Error::HostNotFound => {

@@ -201,9 +201,9 @@ fn own(at: SocketAddr) -> Result<SocketAddr, &'static str> {
 async fn connected<S>(connecting: impl Future<Output = io::Result<S>>) -> Result<S, String> {
     let connected =
         timeout(CONNECT, connecting).await.map_err(|_| "does not accept connections".to_owned())?;
-    connected.map_err(|error| match explain_handshake(&error) {
-        Some(because) => format!("cannot be trusted: {because}"),
-        None => format!("cannot connect: {error}"),
+    connected.map_err(|error| {
+        let because = explain_handshake(&error).unwrap_or_else(|| error.to_string());
+        format!("cannot connect: {because}")
     })
 }
 

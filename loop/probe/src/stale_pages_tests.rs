@@ -111,14 +111,20 @@ fn foreign_copy(scratch: &Scratch, page: &Path) -> PathBuf {
     scratch.file(&format!("{}-{}-70000.page", me().pid, me().start), &bytes)
 }
 
+/// The same, which somebody writes: the page's lock is held until the file is dropped.
+fn foreign_page(scratch: &Scratch, page: &Path) -> (PathBuf, File) {
+    let foreign = foreign_copy(scratch, page);
+    let its_writer = File::options().write(true).open(&foreign).unwrap();
+    its_writer.try_lock().unwrap();
+    (foreign, its_writer)
+}
+
 #[test]
 fn a_page_of_another_pid_namespace_lives_as_long_as_it_has_a_writer() {
     let scratch = Scratch::made();
     let writer = Writer::builder("here").directory(&scratch.0).build();
     let own = page_files(&scratch.0).unwrap()[0].path.clone();
-    let foreign = foreign_copy(&scratch, &own);
-    let its_writer = File::options().write(true).open(&foreign).unwrap();
-    its_writer.try_lock().unwrap();
+    let (foreign, its_writer) = foreign_page(&scratch, &own);
     for path in [&own, &foreign] {
         wait(path, DEAD_AGE * 3);
         remove_dead_pages(&scratch.0);
@@ -154,9 +160,7 @@ fn a_page_that_was_taken_for_dead_by_mistake_lives_as_long_as_it_has_a_writer() 
     let scratch = Scratch::made();
     let writer = Writer::builder("here").directory(&scratch.0).build();
     let own = page_files(&scratch.0).unwrap()[0].path.clone();
-    let foreign = foreign_copy(&scratch, &own);
-    let its_writer = File::options().write(true).open(&foreign).unwrap();
-    its_writer.try_lock().unwrap();
+    let (foreign, its_writer) = foreign_page(&scratch, &own);
     for path in [&own, &foreign] {
         fs::set_permissions(path, Permissions::from_mode(0o400)).unwrap();
         wait(path, DEAD_AGE * 2);
