@@ -22,7 +22,7 @@ use loopscope_report::words::{count, kind_and_place};
 /// # Errors
 /// The runtime directory cannot be read.
 pub fn run(options: &LsArguments) -> Result<(), Failure> {
-    // Of processes that were killed nobody else may come: the next program with a loop in it may be the last.
+    // Nothing else may remove the pages of killed processes: no other program with a loop may start.
     remove_dead_pages(&runtime_directory());
     let processes = pages::processes()?;
     passed_over().iter().for_each(|why| {

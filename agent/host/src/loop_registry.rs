@@ -102,8 +102,8 @@ impl LoopRegistry {
         notes
     }
 
-    /// Removes pages of processes that were killed, beyond the bounds that every program with a loop in it keeps to: none may
-    /// come. In directories of this user only: what others left is theirs.
+    /// Removes pages of processes that were killed, beyond the bounds that every program with a loop in it keeps to: no such program
+    /// may start. In directories of this user only: what others left is theirs.
     fn remove_dead_pages(&mut self, now_ns: u64) {
         if self.pruned_ns.is_some_and(|at_ns| now_ns.saturating_sub(at_ns) < PRUNED_EVERY_NS) {
             return;

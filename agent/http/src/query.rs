@@ -1,4 +1,4 @@
-//! The query of a URL: names and values. Which there are say `capture_request`, `thresholds`, `incidents` and `live`.
+//! The query of a URL: names and values. The parameters are parsed in `capture_request`, `thresholds`, `incidents` and `live`.
 
 /// Splits a query into names and values; still encoded.
 pub fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {

@@ -3,7 +3,7 @@
 //!
 //! The directory `incidents` in the runtime directory is in memory, and its user's alone. All processes of a user
 //! share it: so many files of one process, so many in all, so many bytes, and none for longer than a day. Of each
-//! incident its stacks are kept and the last records. A process that died in the middle of a stall is told from its page
+//! incident its stacks are kept and the last records. A process that died during a stall is shown from its page
 //! (`loopscope_report::diagnose::blackbox`); the command reads both.
 
 use crate::watch::incident_writer::{DiskBounds, IncidentWriter, prune};

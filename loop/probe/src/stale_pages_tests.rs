@@ -102,18 +102,14 @@ fn the_longest_dead_go_first_and_not_the_longest_made() {
     assert_eq!(known.iter().filter(|path| path.exists()).count(), DEAD_PAGES - 1);
 }
 
-/// Copies a page as a process of another pid namespace may have written it; by its name it is this process's.
-fn foreign_copy(scratch: &Scratch, page: &Path) -> PathBuf {
+/// Copies a page as a process of another pid namespace may have written it; by its name it is this process's. Somebody writes it
+/// until the file is dropped.
+fn foreign_page(scratch: &Scratch, page: &Path) -> (PathBuf, File) {
     let mut bytes = fs::read(page).unwrap();
     let at = std::mem::offset_of!(HeaderWords, pid_namespace);
     bytes[at..at + 8].copy_from_slice(&(pid_namespace() + 1).to_ne_bytes());
     // A number that no writer of this program comes to.
-    scratch.file(&format!("{}-{}-70000.page", me().pid, me().start), &bytes)
-}
-
-/// The same, which somebody writes: the page's lock is held until the file is dropped.
-fn foreign_page(scratch: &Scratch, page: &Path) -> (PathBuf, File) {
-    let foreign = foreign_copy(scratch, page);
+    let foreign = scratch.file(&format!("{}-{}-70000.page", me().pid, me().start), &bytes);
     let its_writer = File::options().write(true).open(&foreign).unwrap();
     its_writer.try_lock().unwrap();
     (foreign, its_writer)
