@@ -9,6 +9,7 @@ use loopscope_probe::{Clock, Ticks};
 use loopscope_report::duration::show_ns;
 use loopscope_report::incident::Frame;
 use std::collections::HashMap;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SendError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,8 +40,33 @@ pub struct Moment {
     pub at_ns: u64,
     /// What the process's sampler (`loopscope_stacks::set_sampler`) found on the thread at that instant. `None` where it was
     /// not called: there is none, or the thread slept and was read from outside. A thread that slept was in a native
-    /// call, so what its runtime says of it a little later holds as long as `busy_since` does.
+    /// call. What its runtime says of it later, also in the same busy period, may be what it ran after that call.
     pub foreign: Option<Vec<u64>>,
+    /// The native stack itself, as it was copied then.
+    pub stack: StackCopy,
+}
+
+/// A copy of the inner part of a thread's stack.
+#[derive(Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StackCopy {
+    /// The stack pointer: the address of the first byte.
+    pub sp: u64,
+    /// The bytes from there on, at most 128 KiB; none where the thread stood on another stack.
+    pub bytes: Arc<[u8]>,
+}
+
+impl StackCopy {
+    /// Returns a copy, as it is made for a source.
+    pub fn new(sp: u64, bytes: impl Into<Arc<[u8]>>) -> StackCopy {
+        StackCopy { sp, bytes: bytes.into() }
+    }
+}
+
+impl fmt::Debug for StackCopy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes at {:#x}", self.bytes.len(), self.sp)
+    }
 }
 
 /// Sources by runtime.

@@ -29,7 +29,8 @@ const LONG: Duration = Duration::from_secs(60);
 
 fn moment(loop_name: &str, tid: u32) -> Moment {
     let (busy_since, foreign) = (Ticks(5), Some(vec![1, 2]));
-    Moment { loop_name: loop_name.to_owned(), tid, busy_since, at_ns: 9, foreign }
+    let stack = StackCopy::new(0x7000, [1, 2]);
+    Moment { loop_name: loop_name.to_owned(), tid, busy_since, at_ns: 9, foreign, stack }
 }
 
 fn frames(sources: &mut Sources, moment: &Moment) -> Result<Vec<Frame>, NoFrames> {

@@ -10,7 +10,9 @@
 //! 100 MB take as many ms to read the first time.
 
 use crate::address_source::{AddressCall, AddressSources, AddressStack};
-use crate::watch::frame_source::{Answer, FrameSources, Moment, NoFrames, Question, Sources, WITHIN};
+use crate::watch::frame_source::{
+    Answer, FrameSources, Moment, NoFrames, Question, Sources, StackCopy, WITHIN,
+};
 use loopscope_probe::Ticks;
 use loopscope_probe::description::{Description, FrameRule, Trouble};
 use loopscope_report::compute::guilty::guilty;
@@ -61,6 +63,7 @@ impl Work {
             busy_since: self.busy_since,
             at_ns: self.sample.at_ns,
             foreign: self.sample.foreign.clone(),
+            stack: StackCopy::new(self.sample.registers.sp, self.sample.stack.as_slice()),
         }
     }
 }
