@@ -16,7 +16,7 @@
 //! - `sys`: all that is unsafe, and its guards. It knows nobody above it.
 //! - `entries`: from events to what the page is told. Free of C, so tests play recorded events.
 //! - `names`: what an entry is for.
-//! - `frames`, `code_map`, `source_map`: JavaScript on stacks.
+//! - `frames`, `code_map`, `copied_stack`, `source_map`: JavaScript on stacks.
 //! - `counts`: what was counted so far, for programs and tests.
 //! - `gc`, `heap`, `pool`: what only Node has. `poll_metrics`: what libuv counts of its polls.
 //! - `figures`, `stalls`: what JavaScript is told of its loop.
@@ -30,6 +30,7 @@ pub mod ablation;
 mod adapter;
 mod addon;
 pub mod code_map;
+mod copied_stack;
 mod counts;
 pub mod description;
 pub mod entries;

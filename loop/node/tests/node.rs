@@ -9,6 +9,8 @@ mod nodes;
 mod parity;
 #[path = "node/pool.rs"]
 mod pool;
+#[path = "node/siblings.rs"]
+mod siblings;
 #[path = "node/unusual.rs"]
 mod unusual;
 #[path = "node/workers.rs"]

@@ -1,6 +1,6 @@
 //! Finding functions of the running program by name: nothing of Node is linked, so nothing can be missing before it is asked for.
 
-use libc::c_void;
+use libc::{c_int, c_void};
 use std::ffi::CStr;
 use std::fmt;
 
@@ -27,6 +27,31 @@ pub(super) fn find(name: &CStr) -> Result<*mut c_void, Missing> {
     }
 }
 
+/// Tells whether an address is in a file that is loaded: the program's, or a library's.
+pub(crate) fn is_in_file(address: u64) -> bool {
+    let address = address as usize;
+    // SAFETY: `on_file` is such a function, and gets the address for the time of this call.
+    unsafe { libc::dl_iterate_phdr(Some(on_file), (&raw const address).cast_mut().cast()) != 0 }
+}
+
+/// Takes a file that is loaded. Returns 1 where the address that `data` points to is in it.
+unsafe extern "C" fn on_file(info: *mut libc::dl_phdr_info, _bytes: usize, data: *mut c_void) -> c_int {
+    // SAFETY: `is_in_file` gives the address of its variable.
+    let address = unsafe { data.cast::<usize>().read() };
+    // SAFETY: the loader gives a file for the time of this call.
+    let info = unsafe { &*info };
+    if info.dlpi_phdr.is_null() {
+        return 0;
+    }
+    // SAFETY: it has so many segments.
+    let segments = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
+    let holds = |segment: &libc::Elf64_Phdr| {
+        let begin = (info.dlpi_addr as usize).wrapping_add(segment.p_vaddr as usize);
+        segment.p_type == libc::PT_LOAD && address.wrapping_sub(begin) < segment.p_memsz as usize
+    };
+    c_int::from(segments.iter().any(holds))
+}
+
 /// A table of functions with `find`, which looks each of them up:
 /// `struct Table { pub(super) name: unsafe extern "C" fn(A) -> B, .. }`.
 macro_rules! functions {
@@ -51,3 +76,19 @@ macro_rules! functions {
     };
 }
 pub(super) use functions;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_of_a_file_is_told_from_memory_that_no_file_holds() {
+        assert!(is_in_file(is_in_file as fn(u64) -> bool as usize as u64));
+        assert!(is_in_file(libc::malloc as *const () as u64), "of a library");
+        let (made, local) = (Box::new(1), 2);
+        assert!(
+            !is_in_file((&raw const *made).addr() as u64) && !is_in_file((&raw const local).addr() as u64)
+        );
+        assert!(!is_in_file(0));
+    }
+}

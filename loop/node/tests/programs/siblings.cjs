@@ -1,0 +1,36 @@
+// A function blocks the loop in native code, and another one, which does not, runs right after it, called from the same place:
+// node siblings.cjs HOW
+'use strict';
+const fs = require('fs');
+const child = require('child_process');
+
+// Long enough to be captured, in one piece.
+const text = `[${'{"a":[1,2,3,"xxxxxxxxxxxxxxxx"],"b":{"c":null}},'.repeat(500000)}1]`;
+const cell = new Int32Array(new SharedArrayBuffer(4));
+const fifo = `${process.env.LOOPSCOPE_RUNTIME_DIR}/fifo-${process.pid}`;
+
+function parses() { return JSON.parse(text).length; }
+// V8 compiles the loop while it runs, and does not tell of such code later.
+function parsesInLoop() { let sum = 0; for (let at = 0; at < 3e7; at++) sum += at % 7; return sum + JSON.parse(text).length; }
+function waits() { return Atomics.wait(cell, 0, 0, 450); }
+function reads() { return fs.readFileSync(fifo, 'utf8'); }
+function collects() { globalThis.gc(); globalThis.gc(); globalThis.gc(); globalThis.gc(); globalThis.gc(); globalThis.gc(); }
+function innocent() { return 1; }
+
+const blocks = { parses, parsesInLoop, waits, reads, collects }[process.argv[2]];
+if (blocks === reads) {
+  child.execSync(`mkfifo ${fifo}`);
+  child.spawn('sh', ['-c', `sleep 0.6; echo x > ${fifo}`]);
+}
+if (blocks === collects) {
+  require('v8').setFlagsFromString('--expose-gc');
+  globalThis.gc = require('vm').runInNewContext('gc');
+  globalThis.kept = Array.from({ length: 400000 }, (_, at) => ({ at, text: `x${at}` }));
+}
+
+setTimeout(() => {
+  // Both are V8's own, so that nothing of JavaScript runs between the two.
+  const { call } = Function.prototype;
+  [blocks, innocent].forEach(call, call);
+  setTimeout(() => console.log('done'), 700);
+}, 50);
