@@ -31,6 +31,9 @@ const KINDS_END: u64 = 256;
 /// V8's own function in which an interpreted function runs.
 const INTERPRETER: &str = "InterpreterEntryTrampoline";
 
+/// A function that was open: where it was, as V8's own walk tells it, and its name, unless V8 did not tell of its code.
+pub(crate) type OpenFunction = (u64, Option<JsFrame>);
+
 /// A copy, and what is known of the code that ran.
 pub(crate) struct CopiedStack<'a, F> {
     pub(crate) copy: &'a StackCopy,
@@ -40,10 +43,10 @@ pub(crate) struct CopiedStack<'a, F> {
 }
 
 impl<F: Fn(u64) -> bool> CopiedStack<'_, F> {
-    /// Returns the functions that were open, innermost first; what V8 did not tell of is `None`. `later` are the frames of this
-    /// thread at a later moment of the same busy period, innermost first. `None` where the frames do not lead to the end of
-    /// JavaScript's, so that the innermost function is not known.
-    pub(crate) fn functions(&self, later: &[u64]) -> Option<Vec<Option<JsFrame>>> {
+    /// Returns the functions that were open, innermost first. `later` are the frames of this thread at a later moment of the same
+    /// busy period, innermost first. `None` where the frames do not lead to the end of JavaScript's, so that the innermost
+    /// function is not known.
+    pub(crate) fn functions(&self, later: &[u64]) -> Option<Vec<OpenFunction>> {
         let frames = self.frames(later)?;
         let mut functions = Vec::new();
         let mut is_left = true;
@@ -107,31 +110,29 @@ impl<F: Fn(u64) -> bool> CopiedStack<'_, F> {
     }
 
     /// Returns the function of a frame that has called another; `None` where it is none of JavaScript's.
-    fn function(&self, frame: u64, inner: u64) -> Option<Option<JsFrame>> {
+    fn function(&self, frame: u64, inner: u64) -> Option<OpenFunction> {
         if !self.is_function(frame) {
             return None;
         }
-        // Just behind the call, which may be the last of its function.
-        let place = self.word(inner.wrapping_add(RETURN_ADDRESS))?.wrapping_sub(1);
-        match self.code.function(place as usize) {
-            Some(compiled) if !compiled.function.contains(INTERPRETER) => Some(Some(compiled)),
-            Some(_) => Some(self.interpreted(frame)),
-            // V8's own code is told as built in, or is that of Node's file.
-            None => match self.interpreted(frame) {
-                Some(interpreted) => Some(Some(interpreted)),
-                None if (self.is_native)(place) => None,
-                None => Some(None),
-            },
+        let place = self.word(inner.wrapping_add(RETURN_ADDRESS))?;
+        // It is just behind the call, which may be the last of its function.
+        let compiled = self.code.function(place.wrapping_sub(1) as usize);
+        let is_interpreter = |function: &JsFrame| function.function.contains(INTERPRETER);
+        match compiled.filter(|function| !is_interpreter(function)) {
+            Some(compiled) => Some((place, Some(compiled))),
+            // V8's own code is told as built in, or is that of Node's file, as C++ is.
+            None => self.interpreted(frame).or_else(|| (!(self.is_native)(place)).then_some((place, None))),
         }
     }
 
     /// Returns the function that the interpreter is in.
-    fn interpreted(&self, frame: u64) -> Option<JsFrame> {
+    fn interpreted(&self, frame: u64) -> Option<OpenFunction> {
         let bytecode = self.word(frame.wrapping_sub(BYTECODE))?;
         // A number of JavaScript's: in the upper half.
         let offset = self.word(frame.wrapping_sub(BYTECODE_OFFSET)).filter(|word| *word as u32 == 0)? >> 32;
-        let function = self.code.function(bytecode.wrapping_add(offset) as usize)?;
-        (bytecode % 2 == 1 && !function.script.is_empty()).then_some(function)
+        let place = bytecode.wrapping_add(offset);
+        let function = self.code.function(place as usize)?;
+        (bytecode % 2 == 1 && !function.script.is_empty()).then_some((place, Some(function)))
     }
 }
 
@@ -196,7 +197,7 @@ mod tests {
             let is_native = |place| (0x50_0000..0x60_0000).contains(&place);
             let stack = CopiedStack { copy: &copy, code: &self.code, is_native };
             let functions = stack.functions(later)?;
-            Some(functions.into_iter().map(|frame| frame.map(|frame| frame.function)).collect())
+            Some(functions.into_iter().map(|(_, frame)| frame.map(|frame| frame.function)).collect())
         }
 
         /// The frames that stay: those of C++ outside.

@@ -229,19 +229,22 @@ fn javascript_of(asked: &Arc<AskedLoop>, moment: &Moment) -> Vec<JsFrame> {
         asked.ask(FIRST_WITHIN, None, || sys::loop_of(moment.tid).is_none());
     }
     let code = lock(&asked.code);
-    if addresses.is_empty() {
-        return without_sample(&code, moment, told);
-    }
-    let sampled = sampled(&code, addresses);
-    let later = Later::of(is_at_once, innermost(&sampled), addresses, &told.addresses, &code);
+    let (addresses, sampled) = match addresses {
+        [] => copied(&code, moment, &told),
+        _ => (addresses.to_vec(), sampled(&code, addresses)),
+    };
+    // A thread that slept was in native code, however soon it answers.
+    let is_at_once = is_at_once && moment.foreign.is_some();
+    let later = Later::of(is_at_once, innermost(&sampled), &addresses, &told.addresses, &code);
     join(sampled, told.frames, later)
 }
 
-/// [`javascript_of`] where V8 could not walk its stack at that moment.
-fn without_sample(code: &CodeMap, moment: &Moment, told: Answer) -> Vec<JsFrame> {
+/// Returns what the sampler would have, where V8 could not walk its stack at that moment: by the copy of the stack. A function
+/// without a name, of nobody knows where, stands for all where the copy does not tell.
+fn copied(code: &CodeMap, moment: &Moment, told: &Answer) -> (Vec<u64>, Vec<Option<JsFrame>>) {
     let copied = CopiedStack { copy: &moment.stack, code, is_native: sys::is_in_file };
     let functions = copied.functions(&told.frame_pointers);
-    functions.map_or(Vec::new(), |sampled| join(sampled, told.frames, Later::default()))
+    functions.map_or((Vec::new(), vec![None]), |functions| functions.into_iter().unzip())
 }
 
 impl AddressSource for JavaScript {
