@@ -36,8 +36,6 @@ const FIRST_WITHIN: Duration = Duration::from_secs(60);
 const MAP_WITHIN: Duration = Duration::from_millis(50);
 const WAITED_FOR: usize = 4;
 
-/// Where JavaScript runs, it answers so soon after the capture, in nanoseconds, that hardly anything else can have begun meanwhile.
-const SOON_NS: u64 = 2_000_000;
 /// Places of one function are mostly not further apart.
 const NEAR_BYTES: u64 = 1024;
 
@@ -222,7 +220,7 @@ fn javascript_of(asked: &Arc<AskedLoop>, moment: &Moment) -> Vec<JsFrame> {
     let told = answer.filter(|answer| answer.busy_since == moment.busy_since).unwrap_or_default();
     let is_at_once = told.is_at_once(moment.at_ns);
     if is_at_once && !is_mapped && !told.frames.is_empty() {
-        if told.at_ns.saturating_sub(moment.at_ns) < SOON_NS && runs_on(addresses, &told.addresses) {
+        if runs_on(addresses, &told.addresses) {
             return told.frames;
         }
         // Such an answer does not wait for the map, which is made after it, and before the next one.
