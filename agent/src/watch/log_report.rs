@@ -139,12 +139,12 @@ fn flood(incident: &Incident) -> String {
     };
     let heaviest = incident.groups.first();
     let after = heaviest.and_then(|group| group.parent.as_ref()).map(|parent| format!(", after {parent}"));
-    format!(
-        "{jobs} ({}), most of the time in {}{}",
-        incident.summary,
-        culprit_text(incident),
-        after.unwrap_or_default()
-    )
+    let Incident { summary, culprit, .. } = incident;
+    // The summary names who took most of the time; the culprit may be another one.
+    let is_named = !matches!(culprit.label.as_str(), "" | "?") && summary.contains(&culprit.label);
+    let most =
+        if is_named { String::new() } else { format!(", most of the time in {}", culprit_text(incident)) };
+    format!("{jobs} ({summary}){most}{}", after.unwrap_or_default())
 }
 
 /// Returns what the time went to, and in which function.
@@ -342,6 +342,12 @@ mod tests {
         assert_eq!(
             message(Moment::Begin, &starved),
             "loop main starved for 103 ms by microtasks (412 callbacks of 0.5 ms: 388 x microtask at src/x.rs:40), most of the time in microtask at src/x.rs:25, after read (src/y.rs:4) [4711-3]"
+        );
+        let (kind, label) = ("microtask".into(), "src/x.rs:40".into());
+        let named = Incident { culprit: Culprit { kind, label, ..culprit("") }, ..starved.clone() };
+        assert_eq!(
+            message(Moment::Begin, &named),
+            "loop main starved for 103 ms by microtasks (412 callbacks of 0.5 ms: 388 x microtask at src/x.rs:40), after read (src/y.rs:4) [4711-3]"
         );
         let end = message(Moment::End, &starved);
         assert!(
