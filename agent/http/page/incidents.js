@@ -18,6 +18,7 @@ export class Incidents {
     this.all = [];
     this.lists = new Map();
     this.isAsking = false;
+    this.isTold = false;
     this.dialog = byId("incident");
     this.dialog.addEventListener("close", () => {
       if (location.hash.startsWith("#incident=")) history.replaceState(null, "", "#");
@@ -58,7 +59,9 @@ export class Incidents {
     this.isAsking = true;
     await Promise.all(due.map(async ([base, known]) => {
       [known.hasNews, known.asked] = [false, now];
-      known.incidents = (await list(base)) ?? known.incidents;
+      const told = await list(base);
+      known.incidents = told ?? known.incidents;
+      this.isTold ||= told !== null;
     }));
     this.isAsking = false;
     const all = [...this.lists.values()].flatMap(({ incidents }) => incidents);
@@ -70,7 +73,7 @@ export class Incidents {
 
   #show() {
     const shown = this.all.slice(0, SHOWN_MAX);
-    byId("incidents-none").hidden = shown.length > 0;
+    byId("incidents-none").hidden = shown.length > 0 || !this.isTold;
     say(byId("incidents-count"), this.all.length > SHOWN_MAX ? `newest ${SHOWN_MAX} of ${this.all.length}` : "");
     const build = () => {
       const cells = ["dim", "long", "what"].map((name) => make("span", { class: name }));
