@@ -14,6 +14,7 @@ use loopscope_report::duration::show_ns;
 use loopscope_report::profiles::SiteChange;
 use loopscope_report::profiles::widest::{self, SiteTime, StackShape};
 use loopscope_report::profiles::{FlameError, Follower, Format, Of, Profile, Timeline};
+use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -55,6 +56,16 @@ pub fn of_process(process: &Process, plan: &Plan) -> Result<Capture, Failure> {
         Format::Trace => timeline_of(process, plan),
         _ => callbacks_of(process, plan),
     }
+}
+
+/// Compares what a file has with what the plan compares with; nothing is captured.
+///
+/// # Errors
+/// It cannot be drawn.
+pub fn of_files(after: &Profile, path: &Path, plan: &Plan) -> Result<Capture, Failure> {
+    let file = draw(after, plan, &path.display().to_string())?;
+    let changes = changes(after, plan);
+    Ok(Capture { ended: Ended::InTime, lasted_ns: 0, sites: None, changes, notes: Vec::new(), file })
 }
 
 fn has_loop(process: &Process, name: Option<&str>) -> Result<(), Failure> {
@@ -305,7 +316,16 @@ mod tests {
 
     fn plan(format: Format) -> Plan {
         let length = Duration::from_secs(1);
-        Plan { of: Of::Cpu, format, length, hz: None, loop_name: None, before: None, fail_above: None }
+        Plan {
+            of: Of::Cpu,
+            format,
+            length,
+            hz: None,
+            loop_name: None,
+            before: None,
+            after: None,
+            fail_above: None,
+        }
     }
 
     /// Answers each request like this, and counts them. Returns the URL.
