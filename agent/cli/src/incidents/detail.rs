@@ -289,7 +289,27 @@ fn groups(paint: Paint, incident: &Incident) -> String {
         let what = kind_at(&group.kind, &group.label);
         text += &format!("{}\n", with_site(paint, &line, &format!("{what}{after}")));
     }
-    text
+    text + &unobserved(paint, incident)
+}
+
+/// Says how many of what ran nobody saw, where there are some: the figures of the groups have a guess of them.
+fn unobserved(paint: Paint, incident: &Incident) -> String {
+    let words = &incident.words;
+    let (one, many) = match incident.kind {
+        IncidentKind::Pool => (&words.job, &words.jobs),
+        _ => (&words.callback, &words.callbacks),
+    };
+    let number = incident.unobserved;
+    let noun = if number == 1 { one } else { many };
+    match number {
+        0 => String::new(),
+        _ => paint.paragraph(
+            "  ",
+            2,
+            &format!("{number} {noun} not observed: COUNT and TOTAL are estimates from the others"),
+            |line| paint.faint(line),
+        ),
+    }
 }
 
 /// Names what ran: its kind and place, or its kind alone where no place is known.
