@@ -1,7 +1,12 @@
 //! The lines for the program's log: one when an incident is found, at its doublings, and one when it is over.
 
+use loopscope_probe::raw::incident_id::IncidentId;
 use loopscope_report::duration::show_ns;
 use loopscope_report::incident::{Class, Culprit, Frame, Incident, IncidentKind, Severity, dependency_path};
+use loopscope_report::short_names::{one_line, short_names};
+
+/// Letters of a line, its incident's id included: so much fits a terminal that is wide.
+const LINE_MAX: usize = 160;
 
 /// What a line is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,10 +54,10 @@ impl LogReport {
             (_, Severity::Critical) => Level::Error,
             _ => Level::Warn,
         };
-        let words = match incident.kind {
+        let words = |is_whole| match incident.kind {
             _ if !is_code => standstill_line(moment, incident, &age),
             IncidentKind::Pool => pool_line(moment, incident, &age),
-            _ => stall_line(moment, incident, &age),
+            _ => stall_line(moment, incident, &age, is_whole),
         };
         LogReport {
             level,
@@ -61,7 +66,7 @@ impl LogReport {
             site: culprit_text(incident),
             age_ns,
             incident: incident.id.to_string(),
-            message: format!("{words} [{}]", incident.id),
+            message: line(&words(true), &words(false), incident.id),
         }
     }
 
@@ -82,10 +87,23 @@ impl LogReport {
     }
 }
 
+/// Returns words about an incident as a line of the log: where it would be too long, with short names, then also without the
+/// directories of its places, then the `brief` ones: without the summary. The incident has all of it.
+fn line(words: &str, brief: &str, id: IncidentId) -> String {
+    let with_id = |words: String| format!("{words} [{id}]");
+    let fits = |line: &String| line.chars().count() <= LINE_MAX;
+    let shorter = [words.to_owned(), short_names(words), one_line(words)].map(with_id);
+    shorter.into_iter().find(fits).unwrap_or_else(|| with_id(one_line(brief)))
+}
+
 /// Returns what keeps a loop from polling, up to its duration: for the answer of a readiness probe.
 pub(crate) fn blame(incident: &Incident) -> String {
+    blame_words(incident, true)
+}
+
+fn blame_words(incident: &Incident, is_whole: bool) -> String {
     match incident.kind {
-        IncidentKind::Starvation => format!("starved by {}", flood(incident)),
+        IncidentKind::Starvation => format!("starved by {}", flood(incident, is_whole)),
         _ => format!("blocked by {}", culprit_text(incident)),
     }
 }
@@ -103,24 +121,27 @@ pub(crate) fn culprit_text(incident: &Incident) -> String {
     }
 }
 
-fn stall_line(moment: Moment, incident: &Incident, age: &str) -> String {
+fn stall_line(moment: Moment, incident: &Incident, age: &str, is_whole: bool) -> String {
     let subject = subject(incident);
     let what = match incident.kind {
-        IncidentKind::Starvation => format!("starved for {age} by {}", flood(incident)),
+        IncidentKind::Starvation => format!("starved for {age} by {}", flood(incident, is_whole)),
         _ => format!("blocked for {age} by {}", culprit_text(incident)),
     };
     let how = how(incident);
     match moment {
         Moment::Begin => format!("{subject} {what}{how}"),
-        Moment::Lasts(times) => format!("{subject} still {what}, {times} times the threshold{how}"),
+        Moment::Lasts(times) if is_whole => {
+            format!("{subject} still {what}, {times} times the threshold{how}")
+        }
+        Moment::Lasts(_) => format!("{subject} still {what}{how}"),
         Moment::Missed => format!("{subject} was {what}, detected afterwards"),
         Moment::End => {
-            let (blame, parks) = (blame(incident), &incident.words.parks);
+            let (blame, parks) = (blame_words(incident, is_whole), &incident.words.parks);
             // That of a flood has the summary in it; one of what has no name says no more.
             let says_more = |summary: &&String| {
                 !blame.contains(summary.as_str()) && !summary.starts_with(&incident.words.between)
             };
-            let summary = Some(&incident.summary).filter(says_more);
+            let summary = Some(&incident.summary).filter(|_| is_whole).filter(says_more);
             let summary = summary.map_or(String::new(), |summary| format!(": {summary}"));
             format!("{subject} {parks} again after {age}; it was {blame}{summary}{how}")
         }
@@ -132,19 +153,24 @@ fn subject(incident: &Incident) -> String {
     format!("{} {}", incident.words.lane, incident.r#loop)
 }
 
-fn flood(incident: &Incident) -> String {
+fn flood(incident: &Incident, is_whole: bool) -> String {
     let jobs = match incident.flood.as_str() {
         "" => &incident.words.callbacks,
         flood => flood,
     };
     let heaviest = incident.groups.first();
     let after = heaviest.and_then(|group| group.parent.as_ref()).map(|parent| format!(", after {parent}"));
-    format!(
-        "{jobs} ({}), most of the time in {}{}",
-        incident.summary,
-        culprit_text(incident),
-        after.unwrap_or_default()
-    )
+    let Culprit { label, file, .. } = &incident.culprit;
+    let summary = &incident.summary;
+    let told =
+        dependency_path(file).map_or_else(|| summary.clone(), |short| summary.replace(file.as_str(), short));
+    // A summary of many mostly names them itself.
+    let most = match is_whole && !label.is_empty() && summary.contains(label.as_str()) {
+        true => String::new(),
+        false => format!(", most of the time in {}", culprit_text(incident)),
+    };
+    let told = if is_whole { format!(" ({told})") } else { String::new() };
+    format!("{jobs}{told}{most}{}", after.unwrap_or_default())
 }
 
 /// Returns what the time went to, and in which function.
@@ -278,7 +304,7 @@ mod tests {
         };
         assert_eq!(
             message(Moment::Lasts(2), &waiting),
-            "loop main still blocked for 103 ms by timer at src/x.rs:25, 2 times the threshold, waiting in read(fd 3 -> pipe:[81]) called by sum_amounts (src/x.rs:61) [4711-3]"
+            "loop main still blocked for 103 ms by timer at x.rs:25, 2 times the threshold, waiting in read(fd 3 -> pipe:[81]) called by sum_amounts (x.rs:61) [4711-3]"
         );
         let nameless = Incident { stacks: Vec::new(), ..incident() };
         assert_eq!(
@@ -301,6 +327,70 @@ mod tests {
         let line = message(Moment::Begin, &built);
         let told = "by timer at wire-1.0.2/src/lib.rs:25, computing in sum_amounts (app/src/x.rs:61)";
         assert!(line.contains(told), "{line}");
+    }
+
+    #[test]
+    fn a_line_that_would_be_too_long_has_short_names_and_says_all_the_same() {
+        let names = [
+            (
+                "tower_http::trace::service::Trace<S,M,OnRequest>::call",
+                "<hyper::proto::h1::conn::Connection<T,B> as hyper::service::Service<R>>::poll_read",
+                "tower_http::…::Trace<…>::call",
+                "hyper::…::poll_read",
+            ),
+            (
+                "app::reports::monthly::invoices::totals",
+                "std::__1::vector<std::pair<int, std::string>>::push_back(std::pair<int, std::string>&&)",
+                "app::…::invoices::totals",
+                "std::…::vector<…>::push_back(…)",
+            ),
+        ];
+        for (name, function, short_name, short_function) in names {
+            let mut long = Incident { culprit: culprit(name), ..incident() };
+            long.stacks[0].frames[1].function = function.to_owned();
+            for moment in [Moment::Begin, Moment::Lasts(16), Moment::Missed, Moment::End] {
+                let line = message(moment, &long);
+                assert!(line.chars().count() <= LINE_MAX && line.contains("103 ms"), "{line}");
+                assert!(line.contains(name) || line.contains(short_name), "{line}");
+            }
+            let line = message(Moment::Begin, &long);
+            let told = format!(
+                "by timer {short_name} (src/x.rs:25), computing in {short_function} (src/x.rs:61) [4711-3]"
+            );
+            assert!(line.ends_with(&told), "{line}");
+            // Data has the whole name.
+            let report = LogReport::new(Moment::Begin, &long, (long.duration_ns, long.severity));
+            assert!(report.site.contains(name) && blame(&long).contains(name));
+            // Where there is room, so does the line.
+            long.stacks.clear();
+            assert!(message(Moment::Begin, &long).contains(name));
+        }
+        let mut deep = incident();
+        let folder = "a/folder/in/which/there/are/many/others";
+        deep.culprit.label = format!("parse_invoices ({folder}/x.rs:25)");
+        deep.stacks[0].frames[1].file = Some(format!("{folder}/{folder}/y.rs"));
+        let line = message(Moment::Begin, &deep);
+        assert!(
+            line.contains("timer parse_invoices (x.rs:25), computing in sum_amounts (y.rs:61)"),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn a_flood_names_its_site_once() {
+        let flood = Incident {
+            kind: IncidentKind::Starvation,
+            summary: "487,213 callbacks, 4,096 of them observed, of 500 ns: about 487,213 x microtask at src/x.rs:25".into(),
+            flood: "microtasks".into(),
+            culprit: Culprit { kind: "microtask".into(), ..culprit("") },
+            stacks: Vec::new(),
+            ..incident()
+        };
+        for moment in [Moment::Begin, Moment::Lasts(2), Moment::End] {
+            let line = message(moment, &flood);
+            assert_eq!(line.matches("x.rs:25").count(), 1, "{line}");
+            assert!(line.chars().count() <= LINE_MAX, "{line}");
+        }
     }
 
     #[test]
@@ -331,7 +421,7 @@ mod tests {
         let starved = Incident {
             kind: IncidentKind::Starvation,
             cause: "microtask".into(),
-            summary: "412 callbacks of 0.5 ms: 388 x microtask at src/x.rs:40".into(),
+            summary: "412 callbacks of 0.5 ms: 388 x microtask at src/x.rs:25".into(),
             groups: vec![group],
             class: Class::Unknown,
             stacks: Vec::new(),
@@ -341,7 +431,13 @@ mod tests {
         };
         assert_eq!(
             message(Moment::Begin, &starved),
-            "loop main starved for 103 ms by microtasks (412 callbacks of 0.5 ms: 388 x microtask at src/x.rs:40), most of the time in microtask at src/x.rs:25, after read (src/y.rs:4) [4711-3]"
+            "loop main starved for 103 ms by microtasks (412 callbacks of 0.5 ms: 388 x microtask at src/x.rs:25), after read (src/y.rs:4) [4711-3]"
+        );
+        // A summary of many short ones may name another that took less.
+        let other = Incident { summary: "52 callbacks of 9 ms: 30 ticks".into(), ..starved.clone() };
+        assert_eq!(
+            message(Moment::Begin, &other),
+            "loop main starved for 103 ms by microtasks (52 callbacks of 9 ms: 30 ticks), most of the time in microtask at src/x.rs:25, after read (src/y.rs:4) [4711-3]"
         );
         let end = message(Moment::End, &starved);
         assert!(
