@@ -27,6 +27,18 @@ pub(crate) enum Level {
     Error,
 }
 
+/// How much a line says. Each has what the next one has, and more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Detail {
+    /// Without how long the thread did what.
+    Least,
+    /// Without the function in which the thread was found.
+    WithoutFrame,
+    /// Without what the busy period consisted of, and how often it had lasted for the threshold.
+    WithoutSummary,
+    Whole,
+}
+
 /// One line for the log, with its fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LogReport {
@@ -54,10 +66,10 @@ impl LogReport {
             (_, Severity::Critical) => Level::Error,
             _ => Level::Warn,
         };
-        let words = |is_whole| match incident.kind {
+        let words = |detail| match incident.kind {
             _ if !is_code => standstill_line(moment, incident, &age),
             IncidentKind::Pool => pool_line(moment, incident, &age),
-            _ => stall_line(moment, incident, &age, is_whole),
+            _ => stall_line(moment, incident, &age, detail),
         };
         LogReport {
             level,
@@ -66,7 +78,7 @@ impl LogReport {
             site: culprit_text(incident),
             age_ns,
             incident: incident.id.to_string(),
-            message: line(&words(true), &words(false), incident.id),
+            message: line(words, incident.id),
         }
     }
 
@@ -88,22 +100,25 @@ impl LogReport {
 }
 
 /// Returns words about an incident as a line of the log: where it would be too long, with short names, then also without the
-/// directories of its places, then the `brief` ones: without the summary. The incident has all of it.
-fn line(words: &str, brief: &str, id: IncidentId) -> String {
+/// directories of its places, then with less and less detail. The incident has all of it.
+fn line(words: impl Fn(Detail) -> String, id: IncidentId) -> String {
     let with_id = |words: String| format!("{words} [{id}]");
     let fits = |line: &String| line.chars().count() <= LINE_MAX;
-    let shorter = [words.to_owned(), short_names(words), one_line(words)].map(with_id);
-    shorter.into_iter().find(fits).unwrap_or_else(|| with_id(one_line(brief)))
+    let whole = words(Detail::Whole);
+    let names = [whole.clone(), short_names(&whole), one_line(&whole)];
+    let details = [Detail::WithoutSummary, Detail::WithoutFrame].map(|detail| one_line(&words(detail)));
+    let found = names.into_iter().chain(details).map(with_id).find(fits);
+    found.unwrap_or_else(|| with_id(one_line(&words(Detail::Least))))
 }
 
 /// Returns what keeps a loop from polling, up to its duration: for the answer of a readiness probe.
 pub(crate) fn blame(incident: &Incident) -> String {
-    blame_words(incident, true)
+    blame_words(incident, Detail::Whole)
 }
 
-fn blame_words(incident: &Incident, is_whole: bool) -> String {
+fn blame_words(incident: &Incident, detail: Detail) -> String {
     match incident.kind {
-        IncidentKind::Starvation => format!("starved by {}", flood(incident, is_whole)),
+        IncidentKind::Starvation => format!("starved by {}", flood(incident, detail)),
         _ => format!("blocked by {}", culprit_text(incident)),
     }
 }
@@ -121,27 +136,27 @@ pub(crate) fn culprit_text(incident: &Incident) -> String {
     }
 }
 
-fn stall_line(moment: Moment, incident: &Incident, age: &str, is_whole: bool) -> String {
+fn stall_line(moment: Moment, incident: &Incident, age: &str, detail: Detail) -> String {
     let subject = subject(incident);
     let what = match incident.kind {
-        IncidentKind::Starvation => format!("starved for {age} by {}", flood(incident, is_whole)),
+        IncidentKind::Starvation => format!("starved for {age} by {}", flood(incident, detail)),
         _ => format!("blocked for {age} by {}", culprit_text(incident)),
     };
-    let how = how(incident);
+    let how = how(incident, detail);
     match moment {
         Moment::Begin => format!("{subject} {what}{how}"),
-        Moment::Lasts(times) if is_whole => {
+        Moment::Lasts(times) if detail == Detail::Whole => {
             format!("{subject} still {what}, {times} times the threshold{how}")
         }
         Moment::Lasts(_) => format!("{subject} still {what}{how}"),
         Moment::Missed => format!("{subject} was {what}, detected afterwards"),
         Moment::End => {
-            let (blame, parks) = (blame_words(incident, is_whole), &incident.words.parks);
+            let (blame, parks) = (blame_words(incident, detail), &incident.words.parks);
             // That of a flood has the summary in it; one of what has no name says no more.
             let says_more = |summary: &&String| {
                 !blame.contains(summary.as_str()) && !summary.starts_with(&incident.words.between)
             };
-            let summary = Some(&incident.summary).filter(|_| is_whole).filter(says_more);
+            let summary = Some(&incident.summary).filter(|_| detail == Detail::Whole).filter(says_more);
             let summary = summary.map_or(String::new(), |summary| format!(": {summary}"));
             format!("{subject} {parks} again after {age}; it was {blame}{summary}{how}")
         }
@@ -153,7 +168,7 @@ fn subject(incident: &Incident) -> String {
     format!("{} {}", incident.words.lane, incident.r#loop)
 }
 
-fn flood(incident: &Incident, is_whole: bool) -> String {
+fn flood(incident: &Incident, detail: Detail) -> String {
     let jobs = match incident.flood.as_str() {
         "" => &incident.words.callbacks,
         flood => flood,
@@ -165,8 +180,10 @@ fn flood(incident: &Incident, is_whole: bool) -> String {
     let told =
         dependency_path(file).map_or_else(|| summary.clone(), |short| summary.replace(file.as_str(), short));
     // A summary of many mostly names them itself.
+    let is_whole = detail == Detail::Whole;
     let most = match is_whole && !label.is_empty() && summary.contains(label.as_str()) {
         true => String::new(),
+        false if detail < Detail::WithoutSummary => format!(" in {}", culprit_text(incident)),
         false => format!(", most of the time in {}", culprit_text(incident)),
     };
     let told = if is_whole { format!(" ({told})") } else { String::new() };
@@ -174,8 +191,9 @@ fn flood(incident: &Incident, is_whole: bool) -> String {
 }
 
 /// Returns what the time went to, and in which function.
-fn how(incident: &Incident) -> String {
+fn how(incident: &Incident, detail: Detail) -> String {
     let frame = incident.stacks.iter().find_map(|stack| stack.guilty_frame());
+    let frame = frame.filter(|_| detail > Detail::WithoutFrame);
     let frame = frame.map(|frame| frame_text(incident, frame));
     let in_frame = |words: &str| frame.as_ref().map(|frame| format!(" {words} {frame}")).unwrap_or_default();
     match incident.class {
@@ -184,6 +202,11 @@ fn how(incident: &Incident) -> String {
             Some(waiting_in) => format!(", waiting in {waiting_in}{}", in_frame("called by")),
             None => format!(", waiting{}", in_frame("in")),
         },
+        Class::StarvedOfCpu if incident.is_throttled() && detail == Detail::Least => {
+            ", throttled by the CPU quota of its cgroup".to_owned()
+        }
+        Class::StarvedOfCpu if detail == Detail::Least => ", starved of CPU".to_owned(),
+        Class::Unknown if detail == Detail::Least => String::new(),
         Class::StarvedOfCpu if incident.is_throttled() => {
             let held = show_ns(incident.throttled_ns);
             format!(", throttled by the CPU quota of its cgroup for {held}{}", in_frame("in"))
@@ -386,6 +409,19 @@ mod tests {
             stacks: Vec::new(),
             ..incident()
         };
+        let group = Group {
+            parent: Some("start_retries (agent/cli/src/demo/trouble.rs:26)".into()),
+            ..Group::default()
+        };
+        let stacks = incident().stacks;
+        let (class, watched_ns, runqueue_ns) = (Class::StarvedOfCpu, 200_000_000, 161_000_000);
+        let starved =
+            Incident { class, watched_ns, runqueue_ns, stacks, groups: vec![group], ..flood.clone() };
+        let line = message(Moment::Lasts(2), &starved);
+        assert_eq!(
+            line,
+            "loop main still starved for 103 ms by microtasks in microtask at x.rs:25, after start_retries (trouble.rs:26), starved of CPU [4711-3]"
+        );
         for moment in [Moment::Begin, Moment::Lasts(2), Moment::End] {
             let line = message(moment, &flood);
             assert_eq!(line.matches("x.rs:25").count(), 1, "{line}");
