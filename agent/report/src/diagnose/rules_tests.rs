@@ -548,7 +548,7 @@ fn a_stall_is_not_shared_out_among_runs_that_are_a_part_of_it() {
 fn of_a_flood_that_the_recorder_forgot_for_the_most_part_only_what_is_known_has_a_length() {
     let mut evidence = stalled(Cause::Microtask, Kind::Microtask, 487_213);
     evidence.stalls.truncate(1);
-    let told = |evidence: &LoopEvidence| text_of(&diagnose(&[evidence.clone()])[0]);
+    let told = |evidence: &LoopEvidence| text_of(&diagnose(std::slice::from_ref(evidence))[0]);
     let counted = told(&evidence);
     assert!(
         counted.contains("was 487,213 runs, 300 ms together (100 % of it, 615 ns on average)"),
