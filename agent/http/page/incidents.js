@@ -243,7 +243,15 @@ function groups(incident) {
   const row = (group) =>
     make("tr", {}, site(group), number(known(group.count, (runs) => count(runs, "run"))), number(duration(group.total_ns)), number(known(group.longest_ns, duration)));
   const head = make("tr", {}, ...["site", "runs", "in all", "longest"].map((text, index) => make("th", { scope: "col", class: index ? "number" : null }, text)));
-  return [make("h3", {}, "What the busy period consisted of"), make("table", {}, make("thead", {}, head), make("tbody", {}, ...incident.groups.map(row)))];
+  const table = make("table", {}, make("thead", {}, head), make("tbody", {}, ...incident.groups.map(row)));
+  return [make("h3", {}, "What the busy period consisted of"), table, ...unobserved(incident)];
+}
+
+/** Says how many of what ran nobody saw: the figures of the table have a guess of them. */
+function unobserved({ unobserved: number, kind, words }) {
+  if (!number) return [];
+  const noun = kind === "pool" ? [words.job, words.jobs] : [words.callback, words.callbacks];
+  return [make("p", { class: "dim" }, `${ofWords(number, ...noun)} not observed: runs and times are estimates from the others.`)];
 }
 
 function notes(incident) {

@@ -9,6 +9,7 @@ use crate::pages::{LoopPage, Process};
 use crate::{duration, http};
 use indicatif::{ProgressBar, ProgressStyle};
 use loopscope_probe::raw::clock::unix_ns;
+use loopscope_probe::raw::snapshot::Facts;
 use loopscope_probe::{Clock, Snapshot};
 use loopscope_report::duration::show_ns;
 use loopscope_report::profiles::SiteChange;
@@ -136,7 +137,7 @@ fn timeline_of(process: &Process, plan: &Plan) -> Result<Capture, Failure> {
     })?;
     for (page, follower) in followed {
         if let Ok(copy) = page.read() {
-            timeline.push(follower.finish(&copy, page.clock().now()));
+            timeline.push(follower.finish(&copy, page.clock().now(), &frame_name(page, &copy.facts())));
         }
     }
     let lost = timeline.lost();
@@ -187,13 +188,15 @@ fn watch(
 fn snapshots(process: &Process, plan: &Plan) -> Vec<Snapshot> {
     let named = |page: &LoopPage| {
         let mut copy = page.snapshot().ok()?;
-        // Of two loops of one name, each by its own; a worker is told from others by its name.
-        if copy.facts.worker.is_none() {
-            copy.facts.name.clone_from(&page.called.label);
-        }
+        copy.facts.name = frame_name(page, &copy.facts);
         Some(copy)
     };
     wanted(process, plan).filter_map(named).collect()
+}
+
+/// Returns what a loop is called in captures: of two of one name, each by its own; a worker is told from others by its name.
+fn frame_name(page: &LoopPage, facts: &Facts) -> String {
+    if facts.worker.is_none() { page.called.label.clone() } else { facts.name.clone() }
 }
 
 /// Returns the pages of the loops that are to be captured.

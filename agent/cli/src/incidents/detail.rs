@@ -8,7 +8,7 @@ use loopscope_report::duration::show_ns;
 use loopscope_report::incident::{
     Class, Frame, Incident, IncidentKind, LoopFigures, Record, Severity, StackCount,
 };
-use loopscope_report::words::without_directories;
+use loopscope_report::short_names::{one_line, short_names};
 
 /// At most so many frames of a stack are shown in text; JSON has all.
 const FRAMES_SHOWN: usize = 24;
@@ -235,7 +235,7 @@ fn frame_line(paint: Paint, frame: &Frame, is_guilty: bool) -> String {
     if beside.chars().count() <= room {
         return format!("{mark}{}\n", paint_line(paint, beside.trim_end()));
     }
-    let function = cut(&frame.function, room);
+    let function = cut(&short_names(&frame.function), room);
     // Of a path, the end tells more.
     let place = cut_front(&place, room.saturating_sub(4));
     format!("{mark}{}\n        {}\n", paint_line(paint, &function), paint.faint(&place))
@@ -262,7 +262,7 @@ fn with_site(paint: Paint, line: &str, site: &str) -> String {
     let whole = format!("{line}{site}");
     match whole.chars().count() <= paint.columns {
         true => whole,
-        false => cut(&format!("{line}{}", without_directories(site)), paint.columns),
+        false => cut(&format!("{line}{}", one_line(site)), paint.columns),
     }
 }
 
@@ -289,7 +289,27 @@ fn groups(paint: Paint, incident: &Incident) -> String {
         let what = kind_at(&group.kind, &group.label);
         text += &format!("{}\n", with_site(paint, &line, &format!("{what}{after}")));
     }
-    text
+    text + &unobserved(paint, incident)
+}
+
+/// Says how many of what ran nobody saw, where there are some: the figures of the groups have a guess of them.
+fn unobserved(paint: Paint, incident: &Incident) -> String {
+    let words = &incident.words;
+    let (one, many) = match incident.kind {
+        IncidentKind::Pool => (&words.job, &words.jobs),
+        _ => (&words.callback, &words.callbacks),
+    };
+    let number = incident.unobserved;
+    let noun = if number == 1 { one } else { many };
+    match number {
+        0 => String::new(),
+        _ => paint.paragraph(
+            "  ",
+            2,
+            &format!("{number} {noun} not observed: COUNT and TOTAL are estimates from the others"),
+            |line| paint.faint(line),
+        ),
+    }
 }
 
 /// Names what ran: its kind and place, or its kind alone where no place is known.

@@ -163,16 +163,33 @@ fn many_callbacks_are_told_by_their_groups() {
     let text = text(Paint::plain(100), &Found { incident: many, origin: Origin::Page }, 0);
     assert!(text.contains("\n412 callbacks of 0.5 ms: 388 x io_read at src/x.rs:40\n"), "{text}");
     assert!(text.contains("What ran in it\n") && text.contains("     388 "), "{text}");
+    assert!(!text.contains("not observed"), "{text}");
+}
+
+#[test]
+fn figures_that_are_estimates_are_said_to_be_some() {
+    let group = |count| Group { kind: "microtask".into(), label: "x.rs:3".into(), count, ..Group::default() };
+    let told = |kind, unobserved| {
+        let incident = Incident { kind, unobserved, groups: vec![group(Some(40_000))], ..incident() };
+        text(Paint::plain(100), &Found { incident, origin: Origin::Page }, 0)
+    };
+    for (kind, unobserved, part) in [
+        (IncidentKind::Starvation, 35_904, "35904 callbacks not observed: COUNT and TOTAL are estimates"),
+        (IncidentKind::Starvation, 1, "  1 callback not observed: "),
+        (IncidentKind::Pool, 3, "  3 jobs not observed: "),
+    ] {
+        assert!(told(kind, unobserved).contains(part), "{}", told(kind, unobserved));
+    }
 }
 
 #[test]
 fn lines_fit_a_narrow_terminal() {
     for (label, short) in [
         ("flush (agent/cli/src/x.rs:40)", "flush (x.rs:40)"),
-        ("src/x.rs:40, after src/y.rs:7", "src/x.rs:40, after y.rs:7"),
+        ("src/x.rs:40, after src/y.rs:7", "x.rs:40, after y.rs:7"),
         ("flush", "flush"),
     ] {
-        assert_eq!(without_directories(label), short);
+        assert_eq!(one_line(label), short);
     }
     let mut long = incident();
     long.stacks[0].frames[0].function = "very::long::".repeat(20);

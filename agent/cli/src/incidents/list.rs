@@ -6,6 +6,7 @@ use crate::paint::Paint;
 use loopscope_probe::raw::printable::shell_word;
 use loopscope_report::duration::show_ns;
 use loopscope_report::incident::{Incident, IncidentKind, Severity};
+use loopscope_report::short_names::one_line;
 use loopscope_report::words::{capitalized, without_directories};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -94,7 +95,7 @@ fn table(paint: Paint, shown: &[Found], now_unix_ns: u64) -> String {
             text += &format!("{line}WHAT\n");
             continue;
         };
-        let what = cut(&what(&found.incident), paint.columns.saturating_sub(used).max(8));
+        let what = cut(&one_line(&what(&found.incident)), paint.columns.saturating_sub(used).max(8));
         text += &match found.incident.severity {
             Severity::Critical => format!("{}{what}\n", paint.red(&line)),
             _ => format!("{line}{what}\n"),

@@ -11,6 +11,7 @@ use loopscope_probe::raw::loop_id::LoopId;
 use loopscope_report::duration::show_ns;
 use loopscope_report::incident::Severity;
 use loopscope_report::live::{LagView, LoopView};
+use loopscope_report::short_names::one_line;
 use loopscope_report::words::count;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -264,7 +265,7 @@ fn incident_line(found: &Found, unix_ns: u64, theme: Theme) -> Line<'static> {
         "  {:<10} {when:>9}  {:<10} {lasted:>9}  {}",
         incident.id,
         incident.loop_words(),
-        list::what(incident)
+        one_line(&list::what(incident))
     );
     let style = match (is_now, incident.severity) {
         (true, _) => theme.alarm(),
