@@ -234,14 +234,10 @@ fn folded_stack(paint: Paint, incident: &Incident, stack: &StackCount) -> String
     for line in lines.iter().take(FRAMES_SHOWN) {
         text += &match line {
             StackLine::Frame(frame, is_guilty) => frame_line(paint, frame, *is_guilty),
-            StackLine::Folded(..) => left_out(&cut(&line.words(), paint.columns.saturating_sub(8))),
+            line => left_out(&cut(&line.words(), paint.columns.saturating_sub(8))),
         };
     }
-    let frames_of = |line: &StackLine<'_>| match line {
-        StackLine::Frame(..) => 1,
-        StackLine::Folded(count, _) => *count,
-    };
-    let inner: usize = lines.iter().skip(FRAMES_SHOWN).map(frames_of).sum();
+    let inner: usize = lines.iter().skip(FRAMES_SHOWN).map(StackLine::frames).sum();
     let outer = stack.frames.len() - stack.callback_frames().len();
     let words = &incident.words;
     let (inside, outside) =

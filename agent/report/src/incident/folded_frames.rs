@@ -28,6 +28,7 @@ const PACKAGE_FOLDERS: &[&str] = &["/node_modules/"];
 
 /// A line of a stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StackLine<'a> {
     /// One frame, and whether it is the guilty one.
     Frame(&'a Frame, bool),
@@ -36,6 +37,14 @@ pub enum StackLine<'a> {
 }
 
 impl StackLine<'_> {
+    /// Returns how many frames it stands for.
+    pub fn frames(&self) -> usize {
+        match self {
+            StackLine::Frame(..) => 1,
+            StackLine::Folded(count, _) => *count,
+        }
+    }
+
     /// Returns what a run of frames is called: `14 frames of axum, tower, hyper`; empty of a single frame.
     pub fn words(&self) -> String {
         let StackLine::Folded(count, packages) = self else { return String::new() };
