@@ -14,12 +14,20 @@ use loopscope_probe::Ticks;
 use loopscope_probe::raw::registry;
 use std::time::Duration;
 
+/// A tick is made so much earlier, in nanoseconds, where the agent is awake for an observer: one wake-up less.
+const EARLY_NS: u64 = 3_000_000;
+
 impl AgentState {
     /// Asks the observers, where a tick is not due and nothing calls for one. Returns when to look again; `None` where a tick is to
     /// be made now.
     pub(super) fn ask_between_ticks(&mut self, now: Ticks, notes: &mut Vec<String>) -> Option<Pace> {
         let is_due = now.0 >= self.tick_at_ns || self.changes != Some(registry::changes());
         if is_due || self.loops.iter().any(Watched::needs_ticks) {
+            return None;
+        }
+        // What is about to become a stall is found to be one when it is.
+        let is_soon = self.tick_at_ns - now.0 < EARLY_NS;
+        if is_soon && !self.loops.iter().any(Watched::is_busy_for_long) {
             return None;
         }
         self.wake.look_between(now.0);
@@ -44,6 +52,12 @@ impl Watched {
     /// Tells whether ticks follow something of this loop.
     fn needs_ticks(&self) -> bool {
         self.control.is_none() || self.tracker.follows_something() || self.watch.stalls.next_ns().is_some()
+    }
+
+    /// Tells whether the loop has been busy for half its threshold.
+    fn is_busy_for_long(&self) -> bool {
+        let (since, clock) = (self.page.page().busy_since(), self.page.clock());
+        since != Ticks::NONE && clock.ns_between(since, clock.now()) > self.thresholds.warning_ns / 2
     }
 
     /// Asks the loop's observer. Returns whether the answer is news: the loop has ended, or a busy period that was a stall.
