@@ -87,7 +87,7 @@ mod tests {
         let mut pool = Pool::new(writer.take_pool().unwrap());
         let clock = writer.clock().clone();
         let now = || writer.page().vitals_at(&clock, clock.now()).pool.unwrap();
-        let mut full = |pool: &mut Pool| {
+        let full = |pool: &mut Pool| {
             pool.publish(clock.now(), ObservedPool::default());
             // The clock goes on.
             while now().oldest_wait_ns == Some(0) || now().saturated_for_ns == 0 {}
