@@ -4,6 +4,7 @@ import { ask, guardLink, readJson, showPicture } from "./request.js";
 import { byId, fill, make, mark, say, showSite } from "./element.js";
 import { clock, count, duration, known, percent, poolWords, rate, short } from "./format.js";
 import { blame, called } from "./headline.js";
+import { stack } from "./stack.js";
 import { drawTimeline } from "./timeline.js";
 
 // Asked for as soon as a stall shows, and otherwise now and then.
@@ -190,23 +191,6 @@ function links(url) {
   };
   return make("p", { class: "links" }, 
     link("svg", "flamegraph"), link("trace", "timeline (Perfetto)"), link("speedscope", "speedscope"), link("folded", "folded stacks"), link("json", "JSON"), said);
-}
-
-function stack(incident) {
-  const [first] = incident.stacks;
-  if (!first) {
-    const failed = incident.captures_failed.map((text) => `No stack: ${text}`);
-    const last = incident.stacks_in ? [`Stacks of the same culprit are in incident ${incident.pid}-${incident.stacks_in}.`] : [];
-    return [...failed, ...last].map((text) => make("p", { class: "dim" }, text));
-  }
-  const place = (frame) => (frame.file ? `  ${[frame.file, frame.line ?? "?", ...(frame.column ? [frame.column] : [])].join(":")}` : frame.module ? `  ${frame.module}` : "");
-  const item = (frame, index) =>
-    make("li", { "data-guilty": index === first.guilty }, frame.function, make("span", { class: "dim" }, place(frame)));
-  const times = first.ages_ns.map((ns) => duration(ns)).join(", ");
-  return [
-    make("h3", {}, `Stack, innermost first; found ${count(first.count, "time")}, after ${times}${first.note ? `; ${first.note}` : ""}`),
-    make("ol", { class: "stack", tabindex: "0" }, ...first.frames.map(item)),
-  ];
 }
 
 function timeline(incident) {

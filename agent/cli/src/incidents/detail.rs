@@ -6,11 +6,11 @@ use super::utc_time::utc;
 use crate::paint::Paint;
 use loopscope_report::duration::show_ns;
 use loopscope_report::incident::{
-    Class, Frame, Incident, IncidentKind, LoopFigures, Record, Severity, StackCount,
+    Class, Frame, Incident, IncidentKind, LoopFigures, Record, Severity, StackCount, StackLine,
 };
 use loopscope_report::short_names::{one_line, short_names};
 
-/// At most so many frames of a stack are shown in text; JSON has all.
+/// At most so many lines of a stack are shown in text, where not all frames are asked for.
 const FRAMES_SHOWN: usize = 24;
 /// At most so many callbacks, the last ones.
 const RECORDS_SHOWN: usize = 20;
@@ -19,13 +19,22 @@ const GROUPS_SHOWN: usize = 8;
 /// The column where facts begin.
 const FACTS: usize = 12;
 
+/// How much of a stack is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frames {
+    /// What runs, with frames of libraries folded.
+    Folded,
+    /// All.
+    All,
+}
+
 /// Writes one incident.
-pub fn text(paint: Paint, found: &Found, now_unix_ns: u64) -> String {
+pub fn text(paint: Paint, found: &Found, frames: Frames, now_unix_ns: u64) -> String {
     let incident = &found.incident;
     let sections = [
         headline(paint, found),
         facts(paint, found, now_unix_ns),
-        stacks(paint, incident),
+        stacks(paint, incident, frames),
         groups(paint, incident),
         records(paint, incident),
         jobs(paint, incident),
@@ -175,7 +184,7 @@ fn class(incident: &Incident) -> String {
     )
 }
 
-fn stacks(paint: Paint, incident: &Incident) -> String {
+fn stacks(paint: Paint, incident: &Incident, frames: Frames) -> String {
     let shown: Vec<&StackCount> = incident.stacks.iter().filter(|stack| !stack.frames.is_empty()).collect();
     let all = incident.stacks.iter().fold(0, |sum: u64, stack| sum.saturating_add(stack.count));
     let mut text = String::new();
@@ -186,20 +195,10 @@ fn stacks(paint: Paint, incident: &Incident) -> String {
         let ages: Vec<String> = stack.ages_ns.iter().map(|ns| show_ns(*ns)).collect();
         let at = if ages.is_empty() { String::new() } else { format!(" at {}", ages.join(", ")) };
         text += &paint.paragraph("  ", 4, &format!("{} x{at}", stack.count), |line| paint.faint(line));
-        let frames = stack.callback_frames();
-        for (number, frame) in frames.iter().take(FRAMES_SHOWN).enumerate() {
-            text += &frame_line(paint, frame, stack.guilty == Some(number));
-        }
-        let inner = frames.len().saturating_sub(FRAMES_SHOWN);
-        let outer = stack.frames.len() - frames.len();
-        let words = &incident.words;
-        let (inside, outside) =
-            (format!("of the {}", words.callback), format!("of the {} and what started it", words.lane));
-        for (count, what) in [(inner, inside), (outer, outside)] {
-            if count > 0 {
-                text += &format!("    {}\n", paint.faint(&format!("... {count} {what}; use --json for all")));
-            }
-        }
+        text += &match frames {
+            Frames::Folded => folded_stack(paint, incident, stack),
+            Frames::All => whole_stack(paint, stack),
+        };
         if let Some(note) = &stack.note {
             text += &paint.paragraph("    note: ", 10, note, str::to_owned);
         }
@@ -219,6 +218,34 @@ fn stacks(paint: Paint, incident: &Incident) -> String {
         .chain(elsewhere)
     {
         text += &paint.paragraph("  ", 2, &line, str::to_owned);
+    }
+    text
+}
+
+fn whole_stack(paint: Paint, stack: &StackCount) -> String {
+    let lines = stack.frames.iter().enumerate();
+    lines.map(|(number, frame)| frame_line(paint, frame, stack.guilty == Some(number))).collect()
+}
+
+fn folded_stack(paint: Paint, incident: &Incident, stack: &StackCount) -> String {
+    let lines = stack.folded();
+    let left_out = |text: &str| format!("    {}\n", paint.faint(&format!("... {text}")));
+    let mut text = String::new();
+    for line in lines.iter().take(FRAMES_SHOWN) {
+        text += &match line {
+            StackLine::Frame(frame, is_guilty) => frame_line(paint, frame, *is_guilty),
+            line => left_out(&cut(&line.words(), paint.columns.saturating_sub(8))),
+        };
+    }
+    let inner: usize = lines.iter().skip(FRAMES_SHOWN).map(StackLine::frames).sum();
+    let outer = stack.frames.len() - stack.callback_frames().len();
+    let words = &incident.words;
+    let (inside, outside) =
+        (format!("of the {}", words.callback), format!("of the {} and what started it", words.lane));
+    for (count, what) in [(inner, inside), (outer, outside)] {
+        if count > 0 {
+            text += &left_out(&format!("{count} {what}; use --all-frames for all"));
+        }
     }
     text
 }

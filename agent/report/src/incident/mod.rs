@@ -20,6 +20,7 @@ mod counts;
 mod extract;
 mod figures;
 pub mod file_name;
+mod folded_frames;
 mod source_path;
 mod stack;
 mod text;
@@ -29,6 +30,7 @@ pub use class::{Class, IncidentKind, Severity};
 pub use counts::IncidentCounts;
 pub use extract::{Group, Iteration, Job, Record, Span};
 pub use figures::{LoopFigures, PoolState};
+pub use folded_frames::StackLine;
 pub use source_path::dependency_path;
 pub use stack::{Frame, StackCount};
 
