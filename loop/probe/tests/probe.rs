@@ -193,6 +193,11 @@ fn a_callback_is_completed_where_it_ends_by_its_guard_and_by_the_poll() {
     drop(left);
     own.poll(1);
     assert_eq!(own.snapshot().completed.count(), 2);
+    for _ in 0..3 {
+        assert!(own.callback(site!("several"), "1").is_ok());
+    }
+    own.poll(1);
+    assert_eq!(own.snapshot().completed.count(), 5, "each by itself");
 }
 
 #[test]
