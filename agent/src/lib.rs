@@ -28,7 +28,6 @@
 #![cfg_attr(not(feature = "http"), allow(dead_code, unused_imports, reason = "what only a server shows"))]
 
 mod address_source;
-mod agent_ordinal;
 mod capture;
 mod environment;
 mod error;

@@ -10,7 +10,6 @@
 //! logged once, and that tick skipped.
 
 use crate::AgentError;
-use crate::agent_ordinal::AgentOrdinal;
 use crate::eventfd::RequestWaker;
 use crate::handle::{Handle, NoAnswer, Request, Status};
 use crate::settings::Settings;
@@ -125,10 +124,8 @@ fn run(
         }
     };
     let workers = Workers::start(&start.settings);
-    let ordinal = AgentOrdinal::take();
-    let addresses = (start.address, start.socket);
     let mut agent = AgentLoop {
-        state: AgentState::new(&start.settings, addresses, workers, sleeper.loops(), ordinal),
+        state: AgentState::new(&start.settings, (start.address, start.socket), workers, sleeper.loops()),
         log: start.log,
         clock: Clock::monotonic(),
         requests,

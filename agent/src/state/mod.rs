@@ -6,7 +6,6 @@ mod live;
 mod observers;
 mod thresholds;
 
-use crate::agent_ordinal::AgentOrdinal;
 use crate::capture::make_barrier;
 use crate::eventfd::EventFd;
 use crate::next_event::NextEvents;
@@ -102,8 +101,6 @@ pub(crate) struct AgentState {
     captures_per_second: u32,
     wake: SchedDelay,
     queue: IncidentQueue,
-    /// Held while this agent numbers incidents.
-    _ordinal: AgentOrdinal,
     workers: Workers,
     /// Where other processes reach the agent: at its public address, and at its socket file.
     addresses: (Option<AgentAddress>, Option<AgentAddress>),
@@ -126,7 +123,6 @@ impl AgentState {
         addresses: (Option<AgentAddress>, Option<AgentAddress>),
         workers: Workers,
         waker: EventFd,
-        ordinal: AgentOrdinal,
     ) -> Self {
         let (compat, classic) = (settings.compat, settings.classic);
         let written = AgentMetrics { compat, classic, ..AgentMetrics::default() };
@@ -135,8 +131,7 @@ impl AgentState {
             reports_per_minute: settings.reports_per_minute,
             captures_per_second: settings.captures_per_second,
             wake: SchedDelay::of_this_thread(),
-            queue: IncidentQueue::after(ordinal.numbers_before()),
-            _ordinal: ordinal,
+            queue: IncidentQueue::default(),
             workers,
             addresses,
             loops: Vec::new(),

@@ -27,12 +27,7 @@ pub(crate) struct IncidentQueue {
 }
 
 impl IncidentQueue {
-    /// Begins with numbers above this one.
-    pub(crate) fn after(number: u64) -> IncidentQueue {
-        IncidentQueue { numbers: number, ..IncidentQueue::default() }
-    }
-
-    /// Returns the next number of an incident.
+    /// Returns the next number of an incident, from 1.
     pub(crate) fn next_number(&mut self) -> u64 {
         self.numbers = self.numbers.saturating_add(1);
         self.numbers

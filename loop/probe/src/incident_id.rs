@@ -12,9 +12,6 @@
 //! have told until then ([`registry::incidents_told`](crate::registry::incidents_told)), also those of loops that
 //! have ended. So no two incidents of a process have one number, whoever told them. A stall under way when an agent
 //! starts has two: the pages', and the agent's.
-//!
-//! A program that has two versions of loopscope in it has two agents. Each counts above [`numbers_before`] its ordinal
-//! among them: the first from 1, the second from 1,000,000,001.
 
 use crate::process_id::{ProcessId, decimal};
 use std::fmt;
@@ -114,12 +111,6 @@ pub fn names(list: &[IncidentId]) -> Vec<IncidentId> {
         (0..3).map(|parts| id.with_parts(parts)).find(is_alone).unwrap_or(*id)
     };
     list.iter().map(name).collect()
-}
-
-/// Returns the number above which the agent with this ordinal, from 0, numbers its incidents: there is room for more than it can
-/// find, as the shortest stall takes 5 ms.
-pub fn numbers_before(agent_ordinal: u32) -> u64 {
-    u64::from(agent_ordinal) * 1_000_000_000
 }
 
 /// Returns the number of the stall that a page without an agent tells of, where agents have counted `counted`

@@ -129,10 +129,6 @@ fn each_version_tells_what_blocks_its_own_runtimes_and_both_end_without_a_trace(
         }
     }
     assert!(guilty!(first, "two").is_empty() && guilty!(second, "one").is_empty());
-    let ids = |incidents: Vec<String>| incidents.into_iter().collect::<BTreeSet<String>>();
-    let of_first = ids(first.incidents().iter().map(|one| one.id.to_string()).collect());
-    let of_second = ids(second.incidents().iter().map(|one| one.id.to_string()).collect());
-    assert!(of_first.is_disjoint(&of_second), "{of_first:?} {of_second:?}");
     assert!(std::env::var_os("LOOPSCOPE_RUNTIME_DIR").is_none() || files().len() > 8, "{:?}", files());
     drop((watches, other_watches));
     drop((one, two, both, built));
