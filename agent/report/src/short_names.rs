@@ -276,7 +276,7 @@ mod tests {
             "app::db::Pool<Tls>::checkout",
             "timer flush (src/x.rs:40)",
             "poll GET /api/v1/customers/:customer/invoices/:invoice/lines (src/routes.rs:12)",
-            "487,213 callbacks, 16,254 of them observed, of 500 ns: about 487,213 x tick at src/x.rs:3",
+            "487,213 callbacks, the 16,254 observed of 500 ns each: about 487,213 x tick at src/x.rs:3",
             "read(fd 3 -> pipe:[81]) called by sum_amounts (src/x.rs:61) [4711-3]",
             "script file:///srv/app/node_modules/express/lib/router/index.js:47",
             "Object.handleOneOfTheRequestsOfTheServer",

@@ -160,7 +160,7 @@ pub(crate) fn rate(number: u64, over_ns: u64) -> String {
 }
 
 /// Writes a count: `12,345`.
-pub(crate) fn thousands(number: u64) -> String {
+pub fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {

@@ -16,6 +16,8 @@ use std::time::Duration;
 
 /// A tick is made so much earlier, in nanoseconds, where the agent is awake for an observer: one wake-up less.
 const EARLY_NS: u64 = 3_000_000;
+/// A busy period is a stall when it has lasted for its threshold; a tick that finds it comes so much later, in nanoseconds.
+const AFTER_NS: u64 = 1_000_000;
 
 impl AgentState {
     /// Asks the observers, where a tick is not due and nothing calls for one. Returns when to look again; `None` where a tick is to
@@ -34,10 +36,14 @@ impl AgentState {
         let mut wishes = ObserverRequests::default();
         let mut has_news = false;
         for watched in &mut self.loops {
-            has_news |= watched.ask_between(notes, &mut wishes);
+            match watched.ask_between(notes, &mut wishes) {
+                News::Nothing => {}
+                News::StallIn(ns) => self.tick_at_ns = self.tick_at_ns.min(now.0.saturating_add(ns)),
+                News::Now => has_news = true,
+            }
         }
         let (again_ns, asleep_ns) = wishes.arm(&mut self.next_events, now.0);
-        let until_tick_ns = self.tick_at_ns - now.0;
+        let until_tick_ns = self.tick_at_ns.saturating_sub(now.0);
         // Where nobody wants to be asked again, the agent may fall asleep: a tick decides.
         let delay_ns = again_ns?.min(until_tick_ns).min(asleep_ns.unwrap_or(u64::MAX));
         if has_news {
@@ -46,6 +52,16 @@ impl AgentState {
         self.wake.plan(Some(now.0.saturating_add(delay_ns)));
         Some(Pace::Again(Duration::from_nanos(delay_ns)))
     }
+}
+
+/// What the answer of an observer means for the next tick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum News {
+    Nothing,
+    /// A busy period that began, also some time ago, is a stall in so long, in nanoseconds.
+    StallIn(u64),
+    /// The loop has ended, or a busy period that was a stall.
+    Now,
 }
 
 impl Watched {
@@ -60,17 +76,25 @@ impl Watched {
         since != Ticks::NONE && clock.ns_between(since, clock.now()) > self.thresholds.warning_ns / 2
     }
 
-    /// Asks the loop's observer. Returns whether the answer is news: the loop has ended, or a busy period that was a stall.
-    fn ask_between(&mut self, notes: &mut Vec<String>, wishes: &mut ObserverRequests) -> bool {
+    /// Asks the loop's observer.
+    fn ask_between(&mut self, notes: &mut Vec<String>, wishes: &mut ObserverRequests) -> News {
         if self.page.observer().is_none() {
-            return false;
+            return News::Nothing;
         }
         let before = self.page.page().busy_since();
         self.ask_observer(notes, wishes);
         let (page, clock) = (self.page.page(), self.page.clock());
-        let after = page.busy_since();
-        let has_ended = before != Ticks::NONE && before != after;
-        let was_stall = has_ended && clock.ns_between(before, clock.now()) > self.thresholds.warning_ns;
-        was_stall || self.page.is_retired()
+        let (after, at) = (page.busy_since(), clock.now());
+        let warning_ns = self.thresholds.warning_ns;
+        let was_stall = before != Ticks::NONE && clock.ns_between(before, at) > warning_ns;
+        match before != after {
+            _ if self.page.is_retired() => News::Now,
+            true if was_stall => News::Now,
+            true if after != Ticks::NONE => {
+                let age_ns = clock.ns_between(after, at);
+                News::StallIn(warning_ns.saturating_add(AFTER_NS).saturating_sub(age_ns))
+            }
+            _ => News::Nothing,
+        }
     }
 }

@@ -104,10 +104,14 @@ impl LogReport {
 fn line(words: impl Fn(Detail) -> String, id: IncidentId) -> String {
     let with_id = |words: String| format!("{words} [{id}]");
     let fits = |line: &String| line.chars().count() <= LINE_MAX;
-    let whole = words(Detail::Whole);
-    let names = [whole.clone(), short_names(&whole), one_line(&whole)];
-    let details = [Detail::WithoutSummary, Detail::WithoutFrame].map(|detail| one_line(&words(detail)));
-    let found = names.into_iter().chain(details).map(with_id).find(fits);
+    let whole = with_id(words(Detail::Whole));
+    if fits(&whole) {
+        return whole;
+    }
+    let names = [short_names, one_line].into_iter().map(|shorter| with_id(shorter(&words(Detail::Whole))));
+    let details = [Detail::WithoutSummary, Detail::WithoutFrame].into_iter();
+    let details = details.map(|detail| with_id(one_line(&words(detail))));
+    let found = names.chain(details).find(fits);
     found.unwrap_or_else(|| with_id(one_line(&words(Detail::Least))))
 }
 
@@ -403,7 +407,7 @@ mod tests {
     fn a_flood_names_its_site_once() {
         let flood = Incident {
             kind: IncidentKind::Starvation,
-            summary: "487,213 callbacks, 4,096 of them observed, of 500 ns: about 487,213 x microtask at src/x.rs:25".into(),
+            summary: "487,213 callbacks, the 4,096 observed of 500 ns each: about 487,213 x microtask at src/x.rs:25".into(),
             flood: "microtasks".into(),
             culprit: Culprit { kind: "microtask".into(), ..culprit("") },
             stacks: Vec::new(),

@@ -9,6 +9,7 @@ use loopscope_report::incident::{
     Class, Frame, Incident, IncidentKind, LoopFigures, Record, Severity, StackCount, StackLine,
 };
 use loopscope_report::short_names::{one_line, short_names};
+use loopscope_report::words::thousands;
 
 /// At most so many lines of a stack are shown in text, where not all frames are asked for.
 const FRAMES_SHOWN: usize = 24;
@@ -333,7 +334,10 @@ fn unobserved(paint: Paint, incident: &Incident) -> String {
         _ => paint.paragraph(
             "  ",
             2,
-            &format!("{number} {noun} not observed: COUNT and TOTAL are estimates from the others"),
+            &format!(
+                "{} {noun} not observed: COUNT and TOTAL are estimates from the others",
+                thousands(number)
+            ),
             |line| paint.faint(line),
         ),
     }

@@ -172,10 +172,10 @@ fn figures_that_are_estimates_are_said_to_be_some() {
     let group = |count| Group { kind: "microtask".into(), label: "x.rs:3".into(), count, ..Group::default() };
     let told = |kind, unobserved| {
         let incident = Incident { kind, unobserved, groups: vec![group(Some(40_000))], ..incident() };
-        text(Paint::plain(100), &Found { incident, origin: Origin::Page }, 0)
+        text(Paint::plain(100), &Found { incident, origin: Origin::Page }, Frames::Folded, 0)
     };
     for (kind, unobserved, part) in [
-        (IncidentKind::Starvation, 35_904, "35904 callbacks not observed: COUNT and TOTAL are estimates"),
+        (IncidentKind::Starvation, 35_904, "35,904 callbacks not observed: COUNT and TOTAL are estimates"),
         (IncidentKind::Starvation, 1, "  1 callback not observed: "),
         (IncidentKind::Pool, 3, "  3 jobs not observed: "),
     ] {

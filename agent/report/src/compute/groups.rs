@@ -155,7 +155,7 @@ fn part(value: u64, count: u64, whole: u64) -> u64 {
 /// Says what a busy period of `busy_ns` consisted of: `1 callback of 203 ms`, or
 /// `412 callbacks of 500 µs: 388 x io_read at src/x.rs:40`; of many that were told as one,
 /// `an unknown number of callbacks in 2.0 s: microtask at src/x.rs:40`. Where not all were seen, it says so, and has no
-/// length of those that were not: `40,000 callbacks, 4,096 of them observed, of 500 ns: about 38,000 x ...`. What has no
+/// length of those that were not: `40,000 callbacks, the 4,096 observed of 500 ns each: about 38,000 x ...`. What has no
 /// known place is called by its kind: `150 ticks`. In the words of `runtime`; `label` names a site.
 pub fn summary(
     sums: &[GroupSum],
@@ -191,7 +191,7 @@ pub fn summary(
     match (sums.iter().all(|sum| sum.is_counted), heaviest.is_counted, has_all) {
         (true, _, true) => format!("{number} {noun} of {mean}: {what}"),
         (true, _, false) => {
-            format!("{number} {noun}, {} of them observed, of {mean}: {what}", thousands(seen))
+            format!("{number} {noun}, the {} observed of {mean} each: {what}", thousands(seen))
         }
         (false, true, true) => format!("at least {number} {noun} in {took}: {what}"),
         (false, false, true) => format!("an unknown number of {} in {took}: {what}", callback.many),
@@ -346,7 +346,7 @@ mod tests {
         assert_eq!((sums[0].seen, sums[0].seen_ns), (16_254, 8_127_000));
         assert_eq!(
             words(&sums, 300),
-            "487,213 callbacks, 16,254 of them observed, of 500 ns: about 487,213 x microtask at src/x.rs:3"
+            "487,213 callbacks, the 16,254 observed of 500 ns each: about 487,213 x microtask at src/x.rs:3"
         );
     }
 
@@ -358,7 +358,7 @@ mod tests {
         let sums = seen.sums(&NowValues::IDLE, 200 * MS);
         assert_eq!(
             words(&sums, 200),
-            "40,000 callbacks, 4,096 of them observed, of 10 µs: about 40,000 x nexttick at src/x.rs:3"
+            "40,000 callbacks, the 4,096 observed of 10 µs each: about 40,000 x nexttick at src/x.rs:3"
         );
         let drain = CallbackRecord { many: Some(0), ..record(Kind::Microtask, 3, 0, 10 * MS) };
         let mut seen = groups(&[drain]);
