@@ -76,8 +76,12 @@ fn frames(description: Description, addon: &str) -> Description {
     let mut all = description.frames(Owner::Loopscope, FramePart::Module, addon);
     all = all.frames(Owner::Loopscope, FramePart::Function, "loopscope_");
     all = runtime(all, FramePart::File, "node:");
-    for prefix in ["node::", "v8::", "uv_", "uv__", "Builtins_", "Builtin:", "napi_", "OPENSSL_", "ossl_"] {
+    for prefix in ["node::", "v8::", "uv_", "uv__", "Builtins_", "napi_", "OPENSSL_", "ossl_"] {
         all = runtime(all, FramePart::Function, prefix);
+    }
+    // V8's own code, by the kinds that it has.
+    for kind in ["Builtin:", "BytecodeHandler:", "Handler:", "Stub:", "RegExp:"] {
+        all = runtime(all, FramePart::Function, kind);
     }
     all = all.frames(Owner::Dependency, FramePart::File, "/node_modules/");
     // What of Node's own program no other rule knows: parsers, compression, OpenSSL.
