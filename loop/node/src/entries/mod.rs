@@ -287,10 +287,17 @@ impl<R: Runtime> Entries<R> {
         if let Some(scope) = self.scopes.another_entry() {
             return self.begins_in_scope(scope, None);
         }
+        let other = self.other_in_check();
+        // Node's own use of an object after the immediates, in every turn that has some: nothing is told of it.
+        if other.is_none()
+            && let Some(scope) = self.scopes.another_untold_entry()
+        {
+            return self.begins_in_scope(scope, None);
+        }
         let now = self.writer.clock().now();
         self.poll_has_returned(Some(now));
         self.enter_phase(now);
-        if let Some(id) = self.other_in_check() {
+        if let Some(id) = other {
             return self.begins_without_scope(now, Some(id));
         }
         let Some(scope) = self.scopes.last_mut() else {

@@ -46,8 +46,18 @@ impl Scopes {
     /// tell, in which there may be entries that are none of it.
     #[inline]
     pub(super) fn another_entry(&mut self) -> Option<Scope> {
-        let is_untold = self.is_untold();
-        let scope = self.open.last_mut().filter(|scope| scope.entries > 0 && !is_untold)?;
+        if self.is_untold() { None } else { self.count_another() }
+    }
+
+    /// The same of one that Node did not tell, once it is known that the entry is its.
+    #[inline]
+    pub(super) fn another_untold_entry(&mut self) -> Option<Scope> {
+        if self.is_untold() { self.count_another() } else { None }
+    }
+
+    #[inline]
+    fn count_another(&mut self) -> Option<Scope> {
+        let scope = self.open.last_mut().filter(|scope| scope.entries > 0)?;
         scope.entries += 1;
         Some(*scope)
     }
