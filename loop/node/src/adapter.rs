@@ -70,7 +70,10 @@ impl Runtime for NodeRuntime {
 #[derive(Clone, Copy, Debug, Default)]
 struct Hooked {
     entries: bool,
+    /// Checkpoints can be hooked, and are where they are needed.
     checkpoints: bool,
+    /// They are hooked now.
+    checkpoints_now: bool,
     gc: bool,
     trace: Option<&'static TraceSink>,
 }
@@ -177,7 +180,7 @@ impl Adapter {
 
     fn hook(&mut self) {
         self.hooked.entries = !self.left_out.entries && self.isolate.hook_entries().is_ok();
-        self.hooked.checkpoints = !self.left_out.checkpoints && self.hook_checkpoints();
+        self.hooked.checkpoints = !self.left_out.checkpoints && self.can_hook_checkpoints();
         self.hooked.gc = !self.left_out.gc
             && match self.isolate.hook_gc() {
                 Ok(()) => true,
@@ -188,8 +191,8 @@ impl Adapter {
             };
     }
 
-    fn hook_checkpoints(&mut self) -> bool {
-        match self.isolate.hook_checkpoints() {
+    fn can_hook_checkpoints(&mut self) -> bool {
+        match self.isolate.can_hook_checkpoints() {
             Ok(()) => {
                 self.entries.tells_checkpoints();
                 true
@@ -205,11 +208,24 @@ impl Adapter {
         if std::mem::take(&mut self.hooked.entries) {
             self.isolate.unhook_entries();
         }
-        if std::mem::take(&mut self.hooked.checkpoints) {
-            self.isolate.unhook_checkpoints();
-        }
+        self.hooked.checkpoints = false;
+        self.follow_checkpoints();
         if std::mem::take(&mut self.hooked.gc) {
             self.isolate.unhook_gc();
+        }
+    }
+
+    /// Hooks V8's checkpoints where they part what runs, and only there: V8 copies its list of hooks at each one, and most come
+    /// between two entries.
+    #[inline]
+    fn follow_checkpoints(&mut self) {
+        let are_needed = self.hooked.checkpoints && self.entries.needs_checkpoints();
+        if are_needed != self.hooked.checkpoints_now {
+            self.hooked.checkpoints_now = are_needed;
+            match are_needed {
+                true => self.isolate.hook_checkpoints(),
+                false => self.isolate.unhook_checkpoints(),
+            }
         }
     }
 
@@ -272,6 +288,7 @@ impl Watcher for Adapter {
     #[inline]
     fn tell(&mut self, event: Event) -> bool {
         self.entries.tell(event);
+        self.follow_checkpoints();
         match (event, self.hooked.trace) {
             (Event::CheckBegins, _) => self.once_a_turn(),
             (Event::CheckEnds, Some(sink)) if self.is_main => sink.check_ends(self.left_out.listened),

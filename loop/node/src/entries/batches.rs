@@ -70,6 +70,12 @@ impl<R: Runtime> Entries<R> {
         self.batch = Some(Batch { site, since: self.writer.last(), told });
     }
 
+    /// Tells whether a checkpoint would part what runs: members of a batch, or rounds of ticks.
+    #[inline]
+    pub fn needs_checkpoints(&self) -> bool {
+        self.is_in_entry && (self.batch.is_some() || self.frame == Frame::Tick)
+    }
+
     /// V8's queue of microtasks is empty. Between the members of a batch that is where one ends, and in Node's queue of ticks
     /// where a drain of it does.
     pub(super) fn checkpoint(&mut self) {

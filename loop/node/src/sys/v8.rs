@@ -82,6 +82,8 @@ const GC_ALL: c_int = 0xffff;
 pub(crate) struct Isolate {
     pub(super) raw: *mut c_void,
     async_ids: Option<AsyncIds>,
+    /// Found once: they are hooked and unhooked many times a second.
+    checkpoints: Option<CheckpointHooks>,
 }
 
 impl Isolate {
@@ -93,7 +95,10 @@ impl Isolate {
         let raw = unsafe { (isolates.current)() };
         match raw.is_null() {
             true => Err(Missing("V8 has no isolate on this thread".to_owned())),
-            false => Ok(Isolate { raw, async_ids: AsyncIds::find().ok() }),
+            false => {
+                let checkpoints = CheckpointHooks::find().ok();
+                Ok(Isolate { raw, async_ids: AsyncIds::find().ok(), checkpoints })
+            }
         }
     }
 
@@ -140,22 +145,29 @@ impl Isolate {
         unsafe { (hooks.remove_after)(self.raw, on_entry_completed) };
     }
 
-    /// Hooks V8's checkpoints, each of which runs all microtasks, or finds none.
+    /// Tells whether [`Isolate::hook_checkpoints`] can.
     ///
     /// # Errors
-    /// V8 has another interface; nothing is hooked.
-    pub(crate) fn hook_checkpoints(&self) -> Result<(), Missing> {
-        let hooks = CheckpointHooks::find()?;
-        // SAFETY: the isolate is this thread's; the callback lives as long as the process, and gets no data.
-        unsafe { (hooks.add)(self.raw, on_checkpoint, std::ptr::null_mut()) };
-        Ok(())
+    /// V8 has another interface.
+    pub(crate) fn can_hook_checkpoints(&self) -> Result<(), Missing> {
+        CheckpointHooks::find().map(drop)
+    }
+
+    /// Hooks V8's checkpoints, each of which runs all microtasks, or finds none.
+    pub(crate) fn hook_checkpoints(&self) {
+        if let Some(hooks) = &self.checkpoints {
+            // SAFETY: the isolate is this thread's; the callback lives as long as the process, and gets no data.
+            unsafe { (hooks.add)(self.raw, on_checkpoint, std::ptr::null_mut()) };
+        }
     }
 
     /// Takes the hook of [`Isolate::hook_checkpoints`] away.
     pub(crate) fn unhook_checkpoints(&self) {
-        let Ok(hooks) = CheckpointHooks::find() else { return };
-        // SAFETY: the isolate is this thread's, and alive until its environment's end is over.
-        unsafe { (hooks.remove)(self.raw, on_checkpoint, std::ptr::null_mut()) };
+        if let Some(hooks) = &self.checkpoints {
+            // SAFETY: the isolate is this thread's, and alive until its environment's end is over. V8 calls what it has a copy of,
+            // so that this may be done within the callback.
+            unsafe { (hooks.remove)(self.raw, on_checkpoint, std::ptr::null_mut()) };
+        }
     }
 
     /// Hooks collections of garbage.
