@@ -178,7 +178,7 @@ fn profiles_and_timelines_stand_noise() {
         let mut timeline = Timeline::new("noise", 1, 0);
         let mut next = follower.take().unwrap_or_else(|| Follower::new(page, clock, clock.now()));
         next.look(page);
-        timeline.push(next.finish(page, clock.now()));
+        timeline.push(next.finish(page, clock.now(), "noise"));
         let _ = timeline.trace();
         follower = Some(Follower::new(page, clock, loopscope_probe::Ticks(1)));
     });

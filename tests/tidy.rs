@@ -149,6 +149,11 @@ fn every_relative_link_leads_somewhere() {
 }
 
 #[test]
+fn every_example_for_prometheus_asks_for_native_histograms() {
+    assert_clean(documents::native_histograms(&files(&[".md", ".yml", ".yaml"])));
+}
+
+#[test]
 fn every_metric_named_anywhere_is_in_the_catalog() {
     let catalog = std::fs::read_to_string(root().join(CATALOG)).expect("the catalogue is where CATALOG says");
     let names_metrics = |path: &str| {

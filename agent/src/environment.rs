@@ -188,6 +188,23 @@ mod tests {
     }
 
     #[test]
+    fn each_switch_turns_off_its_own() {
+        for (variable, expected) in [
+            ("LOOPSCOPE_KEEP_INCIDENTS", (Captures::On, true, false)),
+            ("LOOPSCOPE_STDERR", (Captures::On, false, true)),
+            ("LOOPSCOPE_CAPTURES", (Captures::Off, true, true)),
+        ] {
+            let find = move |name: &str| (name == variable).then(|| "off".into());
+            let mut environment = Environment::reading(Vec::new(), find);
+            let mut settings = Agent::builder().settings;
+            environment.apply(&mut settings);
+            let Settings { captures, prints_first_stall, keeps_incidents, .. } = settings;
+            assert_eq!((captures, prints_first_stall, keeps_incidents), expected, "{variable}");
+            assert_eq!(environment.finish().0, [variable]);
+        }
+    }
+
+    #[test]
     fn the_environment_turns_captures_printing_and_keeping_off_and_never_on() {
         for off in ["off", "OFF", "0", "false"] {
             let mut environment = Environment::reading(Vec::new(), move |_| Some(off.into()));

@@ -116,3 +116,17 @@ fn shortcoming(readiness: &CaptureSupport) -> Option<String> {
         CaptureSupport::Unavailable(why) => Some(format!("stalls are reported without stacks: {why}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Agent;
+
+    #[test]
+    fn incidents_are_kept_unless_that_is_turned_off() {
+        for are_kept in [true, false] {
+            let settings = Agent::builder().keep_incidents(are_kept).settings;
+            assert_eq!(Workers::start(&settings).kept.is_some(), are_kept);
+        }
+    }
+}

@@ -7,6 +7,7 @@ use loopscope_probe::raw::registry;
 use loopscope_probe::{Ticks, Writer};
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use support::{builder, get, turn, until, value};
 
@@ -142,4 +143,60 @@ fn the_stall_of_a_loop_that_was_seen_busy_when_it_ended_ends_with_it() {
     until("the stall", || agent.incidents().iter().any(|one| one.r#loop == "gone busy"));
     drop(writer);
     until("its end", || agent.incidents().iter().all(|one| one.is_over));
+}
+
+/// Counts how often it is asked, and wants to be asked so often.
+#[derive(Debug, Default)]
+struct Counted {
+    looks: AtomicU64,
+    again_ns: u64,
+}
+
+impl Observer for Counted {
+    fn look(&self, _at: Ticks) -> Sighting {
+        self.looks.fetch_add(1, Ordering::Relaxed);
+        Sighting::nothing().again_within(self.again_ns)
+    }
+}
+
+#[test]
+fn an_observer_is_asked_as_often_as_it_wants_and_pages_are_not_read_as_often() {
+    let _turn = turn();
+    let observer = Arc::new(Counted { again_ns: 2_000_000, ..Counted::default() });
+    let writer = Writer::builder("asked").observer(observer.clone()).build();
+    let agent = builder().thresholds(Duration::from_millis(100), Duration::from_secs(9)).start().unwrap();
+    let counts = || {
+        let ticks = value(&get(&agent, "/metrics").body, "loopscope_agent_ticks_total").unwrap() as u64;
+        (observer.looks.load(Ordering::Relaxed), ticks)
+    };
+    // A machine with more work than processors looks later. Who asks for the metrics asks the observer, too: not meanwhile.
+    until("ten looks for each tick", || {
+        let before = counts();
+        until("fifty looks", || observer.looks.load(Ordering::Relaxed) - before.0 >= 50);
+        let after = counts();
+        after.0 - before.0 >= 10 * (after.1 - before.1)
+    });
+    drop(writer);
+}
+
+#[test]
+fn a_loop_that_waits_is_looked_at_by_its_own_threshold_beside_a_busy_one_with_a_longer() {
+    let _turn = turn();
+    let observer = Arc::new(Counted::default());
+    let short = Writer::builder("short").observer(observer.clone()).build();
+    let mut long = Writer::builder("long").build();
+    let agent = builder().thresholds(Duration::from_secs(20), Duration::from_secs(30));
+    let agent = agent.loop_thresholds("short", Duration::from_millis(20), Duration::from_secs(9)).start();
+    long.resume();
+    let clock = short.clock();
+    let (mut begun, mut before) = (clock.now(), 0);
+    // By the longer one it would be eight times.
+    until("forty looks in two seconds", || {
+        if clock.ns_between(begun, clock.now()) > 2_000_000_000 {
+            (begun, before) = (clock.now(), observer.looks.load(Ordering::Relaxed));
+        }
+        observer.looks.load(Ordering::Relaxed) - before >= 40
+    });
+    long.suspend();
+    drop(agent.unwrap());
 }

@@ -52,6 +52,8 @@ test("where the agent has a token, the page asks for it", async (stage) => {
   const page = await context.newPage();
   await page.goto(watched.url);
   await headline(page, /^Token required$/);
+  const unknown = async (line) => equal(await page.isVisible(line), false, `${line} before anything is known`);
+  await Promise.all(["#incidents-none", "#sites-none"].map(unknown));
   const enter = async (token) => {
     await page.fill("[name=token]", token);
     await page.click("#token button");

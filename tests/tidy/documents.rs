@@ -46,6 +46,23 @@ fn links_of(document: &Tracked, tracked: &[String]) -> Vec<Fault> {
         .collect()
 }
 
+/// Every example of a scrape of ours asks for native histograms: Prometheus 3.9 and later asks for them by nothing else.
+pub fn native_histograms(files: &[Tracked]) -> Vec<Fault> {
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let in_file = |file: &Tracked| -> Vec<Fault> {
+        let lines: Vec<&str> = file.text.lines().collect();
+        let jobs = lines.iter().enumerate().filter(|(_, line)| line.trim_start() == "- job_name: loopscope");
+        let lacking = jobs.filter(|(at, job)| {
+            let of_job = |line: &&&str| line.trim().is_empty() || indent(line) > indent(job);
+            let mut settings = lines[at + 1..].iter().take_while(of_job);
+            !settings.any(|line| line.trim().starts_with("scrape_native_histograms: true"))
+        });
+        let remedy = "add `scrape_native_histograms: true`";
+        lacking.map(|(at, _)| Fault::new(&file.path, at + 1, remedy)).collect()
+    };
+    files.iter().flat_map(in_file).collect()
+}
+
 /// Blanks out fenced blocks and inline code, keeping the lines.
 fn without_code(text: &str) -> String {
     let mut is_fenced = false;
@@ -159,6 +176,21 @@ mod tests {
         assert_eq!(links(&[sample("docs/a.md", good)], &tracked), []);
         let bad = "\n[a](README.md) and ![b](../docs/metrics)\n";
         assert_eq!(lines(links(&[sample("docs/a.md", bad)], &tracked)), [2, 2]);
+    }
+
+    #[test]
+    fn an_example_without_native_histograms_is_found() {
+        let job = |setting: &str| {
+            format!("scrape_configs:\n  - job_name: loopscope\n{setting}    static_configs: []\n")
+        };
+        let good = job("    # Finer.\n\n    scrape_native_histograms: true   # since 3.8\n");
+        let other = "  - job_name: prometheus\n    static_configs: []\n";
+        assert_eq!(native_histograms(&[sample("a.md", &good), sample("b.yml", other)]), []);
+        for bad in [job(""), job("    scrape_native_histograms: false\n")] {
+            // That of another job is none of this one.
+            let text = format!("{bad}{other}    scrape_native_histograms: true\n");
+            assert_eq!(lines(native_histograms(&[sample("a.md", &text)])), [2]);
+        }
     }
 
     #[test]

@@ -205,6 +205,23 @@ fn twins(displays: &Displays, faults: &mut Faults) {
     let of_first = stacks.lines.iter().filter(|(stack, _)| stack.starts_with("twin;"));
     let of_first: Vec<_> = of_first.filter(|(stack, _)| stack.contains("guilty")).collect();
     faults.check(of_first.is_empty(), || format!("flame: {of_first:?}"));
+    let names = tracks(second);
+    let expected = ["loop twin", "loop twin#2"];
+    faults.check(names == expected, || format!("timeline: {expected:?} expected: {names:?}"));
+}
+
+/// Returns the names of the loops in a timeline of the process, the pools' threads left out.
+fn tracks(loops: Watched<'_>) -> Vec<String> {
+    let pid = loops.program.pid.to_string();
+    let path = loops.displays.runtime.join(format!("{pid}.trace.json"));
+    let path = path.to_str().unwrap();
+    let draw = ["flame", &pid, "--format", "trace", "--for", "1s", "-o", path];
+    during(loops.program, || loops.displays.text(&draw));
+    let file: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let events = file["traceEvents"].as_array().unwrap().iter();
+    let names = events.filter(|event| event["name"] == "thread_name");
+    let names = names.filter_map(|event| event["args"]["name"].as_str().map(str::to_owned));
+    names.filter(|name| !name.contains("pool")).collect()
 }
 
 /// Each list says that the loop has ended.

@@ -187,7 +187,10 @@ impl Audience {
         let catch = incidents::source::of_found(processes).unwrap().printable();
         let mut text = incidents::list::text(paint, &catch, 10, now_unix_ns);
         for found in catch.found.iter().chain(&catch.quiet) {
-            text += &format!("\n{}", incidents::detail::text(paint, found, now_unix_ns));
+            text += &format!(
+                "\n{}",
+                incidents::detail::text(paint, found, incidents::detail::Frames::Folded, now_unix_ns)
+            );
         }
         self.told.add("incidents.txt", title, &text);
     }

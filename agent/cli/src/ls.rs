@@ -15,6 +15,7 @@ use loopscope_probe::raw::now::Running;
 use loopscope_probe::{NowValues, Page};
 use loopscope_report::duration::show_ns;
 use loopscope_report::live::ViewBuilder;
+use loopscope_report::short_names::short_names;
 use loopscope_report::words::{count, kind_and_place};
 
 /// Prints the list.
@@ -160,10 +161,7 @@ pub fn describe(running: &Running, page: &Page) -> String {
 impl LoopRow {
     /// Tells the state in a few words, and what there is to say of it.
     fn text(&self) -> (String, String) {
-        let what = match self.what.as_str() {
-            "" => "?",
-            what => what,
-        };
+        let what = short_names(if self.what.is_empty() { "?" } else { &self.what });
         let (now, inside) = (&self.now, self.inside_words());
         match self.state {
             State::Idle => ("idle".to_owned(), self.about.clone()),
@@ -171,7 +169,7 @@ impl LoopRow {
                 ("running".to_owned(), format!("{what} for {}{inside}", show_ns(now.running_ns)))
             }
             State::Expected => {
-                let name = self.expected.as_deref().unwrap_or("?");
+                let name = short_names(self.expected.as_deref().unwrap_or("?"));
                 let lasted = show_ns(now.expected_ns);
                 ("expected block".to_owned(), format!("{name} for {lasted}, in {what}{inside}"))
             }

@@ -4,6 +4,7 @@ import { ask, guardLink, readJson, showPicture } from "./request.js";
 import { byId, fill, make, mark, say, showSite } from "./element.js";
 import { clock, count, duration, known, percent, poolWords, rate, short } from "./format.js";
 import { blame, called } from "./headline.js";
+import { stack } from "./stack.js";
 import { drawTimeline } from "./timeline.js";
 
 // Asked for as soon as a stall shows, and otherwise now and then.
@@ -18,6 +19,7 @@ export class Incidents {
     this.all = [];
     this.lists = new Map();
     this.isAsking = false;
+    this.isTold = false;
     this.dialog = byId("incident");
     this.dialog.addEventListener("close", () => {
       if (location.hash.startsWith("#incident=")) history.replaceState(null, "", "#");
@@ -58,7 +60,9 @@ export class Incidents {
     this.isAsking = true;
     await Promise.all(due.map(async ([base, known]) => {
       [known.hasNews, known.asked] = [false, now];
-      known.incidents = (await list(base)) ?? known.incidents;
+      const told = await list(base);
+      known.incidents = told ?? known.incidents;
+      this.isTold ||= told !== null;
     }));
     this.isAsking = false;
     const all = [...this.lists.values()].flatMap(({ incidents }) => incidents);
@@ -70,7 +74,7 @@ export class Incidents {
 
   #show() {
     const shown = this.all.slice(0, SHOWN_MAX);
-    byId("incidents-none").hidden = shown.length > 0;
+    byId("incidents-none").hidden = shown.length > 0 || !this.isTold;
     say(byId("incidents-count"), this.all.length > SHOWN_MAX ? `newest ${SHOWN_MAX} of ${this.all.length}` : "");
     const build = () => {
       const cells = ["dim", "long", "what"].map((name) => make("span", { class: name }));
@@ -189,23 +193,6 @@ function links(url) {
     link("svg", "flamegraph"), link("trace", "timeline (Perfetto)"), link("speedscope", "speedscope"), link("folded", "folded stacks"), link("json", "JSON"), said);
 }
 
-function stack(incident) {
-  const [first] = incident.stacks;
-  if (!first) {
-    const failed = incident.captures_failed.map((text) => `No stack: ${text}`);
-    const last = incident.stacks_in ? [`Stacks of the same culprit are in incident ${incident.pid}-${incident.stacks_in}.`] : [];
-    return [...failed, ...last].map((text) => make("p", { class: "dim" }, text));
-  }
-  const place = (frame) => (frame.file ? `  ${[frame.file, frame.line ?? "?", ...(frame.column ? [frame.column] : [])].join(":")}` : frame.module ? `  ${frame.module}` : "");
-  const item = (frame, index) =>
-    make("li", { "data-guilty": index === first.guilty }, frame.function, make("span", { class: "dim" }, place(frame)));
-  const times = first.ages_ns.map((ns) => duration(ns)).join(", ");
-  return [
-    make("h3", {}, `Stack, innermost first; found ${count(first.count, "time")}, after ${times}${first.note ? `; ${first.note}` : ""}`),
-    make("ol", { class: "stack", tabindex: "0" }, ...first.frames.map(item)),
-  ];
-}
-
 function timeline(incident) {
   if (incident.records.length === 0 && incident.iterations.length === 0) return [];
   const { words, records, iterations } = incident;
@@ -240,7 +227,15 @@ function groups(incident) {
   const row = (group) =>
     make("tr", {}, site(group), number(known(group.count, (runs) => count(runs, "run"))), number(duration(group.total_ns)), number(known(group.longest_ns, duration)));
   const head = make("tr", {}, ...["site", "runs", "in all", "longest"].map((text, index) => make("th", { scope: "col", class: index ? "number" : null }, text)));
-  return [make("h3", {}, "What the busy period consisted of"), make("table", {}, make("thead", {}, head), make("tbody", {}, ...incident.groups.map(row)))];
+  const table = make("table", {}, make("thead", {}, head), make("tbody", {}, ...incident.groups.map(row)));
+  return [make("h3", {}, "What the busy period consisted of"), table, ...unobserved(incident)];
+}
+
+/** Says how many of what ran nobody saw: the figures of the table have a guess of them. */
+function unobserved({ unobserved: number, kind, words }) {
+  if (!number) return [];
+  const noun = kind === "pool" ? [words.job, words.jobs] : [words.callback, words.callbacks];
+  return [make("p", { class: "dim" }, `${ofWords(number, ...noun)} not observed: runs and times are estimates from the others.`)];
 }
 
 function notes(incident) {

@@ -39,6 +39,7 @@ const ALL: &[(&str, &str, &[u8])] = files! {
     "detail.js" SCRIPT,
     "charts.js" SCRIPT,
     "incidents.js" SCRIPT,
+    "stack.js" SCRIPT,
     "timeline.js" SCRIPT,
     "capture.js" SCRIPT,
     "theme.js" SCRIPT,

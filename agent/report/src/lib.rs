@@ -36,6 +36,8 @@ pub mod profiles;
 mod protobuf;
 #[doc(hidden)]
 pub mod settings;
+#[doc(hidden)]
+pub mod short_names;
 pub mod words;
 
 /// Compiles the examples of the README.

@@ -107,12 +107,13 @@ pub fn without_directories(text: &str) -> String {
         line.is_some_and(|line| !line.is_empty() && line.bytes().all(|byte| byte.is_ascii_digit()))
     };
     let is_place = |word: &str| ends_with_line(word) || (word.starts_with('(') && word.ends_with(')'));
-    let short = |word: &str| {
+    let short = |whole: &str| {
+        let (word, mark) = whole.split_at(whole.trim_end_matches([',', ';', ':']).len());
         if !is_place(word) {
-            return word.to_owned();
+            return whole.to_owned();
         }
         let (lead, path) = word.split_at(usize::from(word.starts_with('(')));
-        format!("{lead}{}", path.rsplit('/').next().unwrap_or(path))
+        format!("{lead}{}{mark}", path.rsplit('/').next().unwrap_or(path))
     };
     text.split(' ').map(short).collect::<Vec<_>>().join(" ")
 }
@@ -159,7 +160,7 @@ pub(crate) fn rate(number: u64, over_ns: u64) -> String {
 }
 
 /// Writes a count: `12,345`.
-pub(crate) fn thousands(number: u64) -> String {
+pub fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
@@ -203,6 +204,10 @@ mod tests {
             ("poll GET /items (src/routes.rs:12)", "poll GET /items (routes.rs:12)"),
             ("poll GET /items", "poll GET /items"),
             ("script main (app/server.js)", "script main (server.js)"),
+            (
+                "timer flush (src/app/x.rs:40), computing in src/y.rs:7: 2 x",
+                "timer flush (x.rs:40), computing in y.rs:7: 2 x",
+            ),
             ("", ""),
         ] {
             assert_eq!(without_directories(text), shown);

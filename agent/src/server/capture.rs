@@ -194,7 +194,7 @@ async fn timeline(wish: &CaptureRequest, slot: &CapturePermit) -> Result<Written
     }
     let mut timeline = Timeline::new(&process_name(), std::process::id(), begin_unix_ns);
     for (page, follower) in followed {
-        timeline.push(follower.finish(page.page(), page.clock().now()));
+        timeline.push(follower.finish(page.page(), page.clock().now(), &frame_name(&page)));
     }
     elsewhere(move || Ok((timeline.trace()?, None))).await?
 }

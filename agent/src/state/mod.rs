@@ -1,5 +1,6 @@
 //! The agent's state: the loops it watches, and what it counted.
 
+mod between_ticks;
 mod incidents;
 mod live;
 mod observers;
@@ -26,7 +27,7 @@ use loopscope_probe::raw::pool::PoolNow;
 use loopscope_probe::raw::registry;
 use loopscope_probe::raw::registry::{Controller, LocalPage};
 use loopscope_probe::{Ticks, Vitals};
-use loopscope_report::compute::deadline::{Outlook, next_look_ns};
+use loopscope_report::compute::deadline::{LONGEST_REST_NS, Outlook, longest_rest_ns, next_look_ns};
 use loopscope_report::incident_builder::Observation;
 use loopscope_report::live::Recent;
 use loopscope_report::metrics::loop_metrics::{AgentMetrics, LoopMetrics};
@@ -105,6 +106,8 @@ pub(crate) struct AgentState {
     addresses: (Option<AgentAddress>, Option<AgentAddress>),
     loops: Vec<Watched>,
     next_events: NextEvents,
+    /// When the next tick is due at the latest, on the monotonic clock; until then it is enough to ask observers.
+    tick_at_ns: u64,
     changes: Option<u64>,
     last_tick: Ticks,
     said_private: bool,
@@ -133,6 +136,7 @@ impl AgentState {
             addresses,
             loops: Vec::new(),
             next_events: NextEvents::new(waker),
+            tick_at_ns: 0,
             changes: None,
             last_tick: Ticks::NONE,
             said_private: false,
@@ -143,9 +147,15 @@ impl AgentState {
     }
 
     /// Takes one look when its time has come, and says that the agent lives. Nobody who asks can say that: were the watch
-    /// dead, each answer would hide it.
+    /// dead, each answer would hide it. Before its time only [observers](between_ticks) are asked.
     pub(crate) fn tick(&mut self, now: Ticks) -> Seen {
-        let seen = self.look(now);
+        let mut notes = Vec::new();
+        if let Some(pace) = self.ask_between_ticks(now, &mut notes) {
+            return Seen { pace, reports: Vec::new(), notes };
+        }
+        let (mut seen, tick_at_ns) = self.look_at_all(now);
+        self.tick_at_ns = tick_at_ns;
+        seen.notes.append(&mut notes);
         let wall_ns = unix_ns();
         for control in self.loops.iter().filter_map(|watched| watched.control.as_ref()) {
             control.set_incidents(self.queue.numbers());
@@ -157,31 +167,45 @@ impl AgentState {
         seen
     }
 
-    /// Takes one look at every loop; `now` is a moment on the monotonic clock.
+    /// Takes one look at every loop, for somebody who asks; `now` is a moment on the monotonic clock. That may bring the next tick
+    /// forward, and never puts it off.
     pub(crate) fn look(&mut self, now: Ticks) -> Seen {
+        let (seen, tick_at_ns) = self.look_at_all(now);
+        self.tick_at_ns = self.tick_at_ns.min(tick_at_ns);
+        seen
+    }
+
+    /// Takes one look at every loop. Returns what it found, and when a tick is due.
+    fn look_at_all(&mut self, now: Ticks) -> (Seen, u64) {
         let mut seen = Seen { pace: Pace::Sleep(None), reports: Vec::new(), notes: Vec::new() };
         let moment = TickMoment { now, unix_ns: unix_ns(), gap: self.wake.look(now.0, boot_ns()) };
         self.follow_registry(&moment, &mut seen.notes);
         self.take_names();
         let mut delay_ns = None;
+        let mut tick_ns = LONGEST_REST_NS;
         let mut wishes = ObserverRequests::default();
         for watched in &mut self.loops {
             watched.ask_observer(&mut seen.notes, &mut wishes);
             let regular_ns = watched.look(&moment, &mut self.wake, &mut self.queue);
-            let wanted_ns = [regular_ns, watched.tracker.wanted_ns(now.0), delay_ns];
-            delay_ns = wanted_ns.into_iter().flatten().min();
+            let wanted_ns = watched.tracker.wanted_ns(now.0);
+            delay_ns = [regular_ns, wanted_ns, delay_ns].into_iter().flatten().min();
+            let rest_ns = regular_ns.unwrap_or_else(|| longest_rest_ns(watched.thresholds.warning_ns));
+            tick_ns = tick_ns.min(wanted_ns.map_or(rest_ns, |ns| ns.min(rest_ns)));
         }
         let (again_ns, asleep_ns) = wishes.arm(&mut self.next_events, now.0);
         let is_awake = delay_ns.is_some() || again_ns.is_some();
-        let wanted_ns = [delay_ns, again_ns, asleep_ns.filter(|_| is_awake)];
-        let delay_ns = wanted_ns.into_iter().flatten().min();
+        // Loops that wait do not wake an agent that is awake.
+        let wanted_ns = [delay_ns, again_ns]
+            .into_iter()
+            .chain([asleep_ns, Some(tick_ns)].map(|ns| ns.filter(|_| is_awake)));
+        let delay_ns = wanted_ns.flatten().min();
         self.let_go_of_the_retired();
         self.send_prepared(now.0);
         self.wake.plan(delay_ns.map(|ns| now.0 + ns));
         let asleep = Pace::Sleep(asleep_ns.map(Duration::from_nanos));
         seen.pace = delay_ns.map_or(asleep, |ns| Pace::Again(Duration::from_nanos(ns)));
         self.hand_out(&mut seen);
-        seen
+        (seen, now.0.saturating_add(tick_ns))
     }
 
     /// Makes the second step of the captures that this look has prepared, with one barrier for all.

@@ -2,6 +2,7 @@
 
 use crate::next_event::{Arming, NextEvents};
 use crate::state::{AgentState, Watched};
+use loopscope_probe::Ticks;
 use loopscope_probe::observer::{Asleep, Sighting};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -53,8 +54,9 @@ impl ObserverRequests {
 /// What is remembered of one loop's observer.
 #[derive(Debug, Default)]
 pub(super) struct Observing {
-    /// The number of the last hidden poll.
+    /// The number of the last hidden poll, and when it was.
     turn: u64,
+    turned_at: Ticks,
     /// It panicked, and is not asked again.
     is_given_up: bool,
 }
@@ -74,9 +76,11 @@ impl Watched {
         };
         let Some(control) = &self.control else { return };
         wishes.add(&sighting);
-        let Sighting { turn, is_retired, observed, .. } = sighting;
+        let Sighting { turn, turned_at, is_retired, observed, .. } = sighting;
         if std::mem::replace(&mut self.observing.turn, turn) != turn && turn != 0 {
-            control.set_turned(taken);
+            let turned_at = turned_at.map_or(taken, |at| at.min(taken));
+            self.observing.turned_at = self.observing.turned_at.max(turned_at);
+            control.set_turned(self.observing.turned_at);
         }
         if let Some(observed) = observed {
             control.set_observed(observed);

@@ -55,6 +55,8 @@ impl AgentState {
                 (format!("loop {name}"), before, thresholds)
             }
         };
+        // What lasts already may be a stall from now on.
+        self.tick_at_ns = 0;
         for watched in &mut self.loops {
             watched.thresholds = self.thresholds.of(&watched.watch.called, &watched.name);
             if let Some(control) = &watched.control {

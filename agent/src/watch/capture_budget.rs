@@ -134,6 +134,8 @@ mod tests {
         budget.captured(&of("a", 1));
         budget.captured(&of("b", 5));
         assert_eq!((budget.last_of(&of("a", 2)), budget.last_of(&of("b", 6))), (Some(1), Some(5)));
+        budget.captured(&of("a", 7));
+        assert_eq!(budget.last_of(&of("a", 8)), Some(7), "the last one");
         for number in 0..CULPRITS_MAX as u64 {
             budget.captured(&of(&format!("other {number}"), 9));
         }

@@ -219,6 +219,11 @@ impl IncidentTracker {
         true
     }
 
+    /// Tells whether there is an incident that a look may change.
+    pub(crate) fn follows_something(&self) -> bool {
+        self.stall.is_some() || self.pool.is_some() || !self.closing.is_empty() || self.asked.is_some()
+    }
+
     /// Tells whether the incident of this number is the stall under way of a loop that is busy since `busy_since`.
     pub(crate) fn lasts(&self, number: u64, busy_since: Ticks) -> bool {
         self.stall.as_ref().is_some_and(|case| case.number == number && case.builder.begin() == busy_since)

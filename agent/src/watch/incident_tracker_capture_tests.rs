@@ -238,6 +238,27 @@ fn a_stall_that_is_not_logged_has_its_stack_and_one_without_points_to_it() {
     assert_eq!((third.was_missed, elsewhere), (true, Some(format!("{}-1", third.pid))));
 }
 
+#[test]
+fn a_stall_that_has_a_stack_does_not_point_to_itself_at_its_next_capture() {
+    let mut bench = Bench::new(0);
+    bench.tell(|told| told.refusal = None);
+    let site = bench.site(Kind::Timer, "t");
+    bench.writer.unpark(1);
+    bench.look();
+    bench.begin(Kind::Timer, site);
+    bench.pass(101);
+    bench.look();
+    let shot = Shot { busy_since: Some(bench.writer.last()), sample: None };
+    bench.tell(|told| told.shot = Some(shot));
+    bench.look();
+    assert!(bench.hear(&named("a", "sum_amounts", 101, true)));
+    // Twice the threshold: another one is asked for.
+    bench.pass(110);
+    bench.look();
+    bench.finish();
+    assert_eq!((bench.incident().stacks.len(), bench.incident().stacks_in), (1, None));
+}
+
 /// A stall of a thread that runs, and is found to have slept after each of so many first steps.
 fn stalled_unsteadily(steady_after: u32) -> Bench {
     stalled(|told| (told.refusal, told.prepared, told.steady_after) = (None, Prepared::Wanted, steady_after))

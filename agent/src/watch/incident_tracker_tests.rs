@@ -353,7 +353,8 @@ fn a_flood_says_which_site_queues_again_and_after_what() {
         incident.summary
     );
     assert!(incident.groups[0].parent.as_ref().unwrap().starts_with("read ("), "{:?}", incident.groups[0]);
-    assert!(bench.lines()[0].contains(", after read ("));
+    let line = bench.lines().remove(0);
+    assert!(line.contains(", after read ("), "{line}");
     assert_eq!(bench.tracker.counts().incidents, [0, 1, 0]);
 }
 

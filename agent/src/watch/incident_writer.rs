@@ -41,7 +41,7 @@ impl Default for DiskBounds {
 
 /// Removes what is beyond the bounds of a directory now.
 pub(crate) fn prune(path: &Path, bounds: DiskBounds) {
-    Folder { path: path.to_owned(), bounds }.make_room("");
+    Folder { path: path.to_owned(), bounds }.make_room(None);
 }
 
 #[derive(Debug, Default)]
@@ -204,27 +204,27 @@ impl Folder {
             let _ = fs::remove_file(&temporary);
         }
         if is_new || written.is_err() {
-            self.make_room(&name);
+            self.make_room(Some(&name));
         }
         written
     }
 
-    /// Removes the oldest incidents beyond the bounds; never the one called `newest`.
-    fn make_room(&self, newest: &str) {
+    /// Removes the oldest incidents beyond the bounds; never the one called `newest`, whose process is the one that has a bound.
+    fn make_room(&self, newest: Option<&str>) {
         let oldest_ms = self.bounds.age_ns.map_or(0, |age_ns| unix_ns().saturating_sub(age_ns) / 1_000_000);
         let mut files: Vec<(String, u64)> = self
             .names()
-            .filter(|name| is_incident_name(name) && name != newest)
+            .filter(|name| is_incident_name(name) && newest.is_none_or(|newest| name != newest))
             .map(|name| {
-                let bytes = fs::metadata(self.path.join(&name)).map_or(0, |meta| meta.len());
+                let bytes = self.bytes_of(&name);
                 (name, bytes)
             })
             .collect();
         files.sort();
-        let own_bytes = fs::metadata(self.path.join(newest)).map_or(0, |meta| meta.len());
+        let own_bytes = newest.map_or(0, |newest| self.bytes_of(newest));
         let mut bytes = own_bytes + files.iter().map(|(_, bytes)| bytes).sum::<u64>();
-        let mut count = files.len() + usize::from(!newest.is_empty());
-        let own_pid = begin_and_pid(newest).map(|(_, pid)| pid);
+        let mut count = files.len() + usize::from(newest.is_some());
+        let own_pid = newest.and_then(begin_and_pid).map(|(_, pid)| pid);
         let is_own = |name: &str| begin_and_pid(name).is_some_and(|(_, pid)| Some(pid) == own_pid);
         let mut own_count = 1 + files.iter().filter(|(name, _)| is_own(name)).count();
         for (name, file_bytes) in files {
@@ -238,6 +238,10 @@ impl Folder {
             own_count -= usize::from(is_own(&name));
             (count, bytes) = (count - 1, bytes - file_bytes);
         }
+    }
+
+    fn bytes_of(&self, name: &str) -> u64 {
+        fs::metadata(self.path.join(name)).map_or(0, |meta| meta.len())
     }
 
     /// Removes temporary files of processes that ended in the middle of writing.

@@ -29,6 +29,7 @@ const EXTRACT_MAX: usize = 100;
 #[derive(Debug)]
 pub(crate) struct KeptIncidents {
     directory: PathBuf,
+    bounds: DiskBounds,
     disk: Option<IncidentWriter>,
     /// There is no thread for it.
     is_refused: bool,
@@ -42,12 +43,16 @@ impl KeptIncidents {
     }
 
     fn within(runtime: &Path) -> KeptIncidents {
+        KeptIncidents::bounded(runtime, BOUNDS)
+    }
+
+    fn bounded(runtime: &Path, bounds: DiskBounds) -> KeptIncidents {
         let directory = loopscope_report::incident::file_name::kept_directory(runtime);
         // Where it is not there, or somebody else's, there is nothing of ours to remove.
         if directory.is_dir() && make_private(&directory).is_ok() {
-            prune(&directory, BOUNDS);
+            prune(&directory, bounds);
         }
-        KeptIncidents { directory, disk: None, is_refused: false, notes: Vec::new() }
+        KeptIncidents { directory, bounds, disk: None, is_refused: false, notes: Vec::new() }
     }
 
     /// Hands over the newest version of an incident; never waits for it to be written.
@@ -56,7 +61,7 @@ impl KeptIncidents {
             return;
         }
         if self.disk.is_none() {
-            match IncidentWriter::start(self.directory.clone(), BOUNDS) {
+            match IncidentWriter::start(self.directory.clone(), self.bounds) {
                 Ok(disk) => self.disk = Some(disk),
                 Err(error) => {
                     self.is_refused = true;
@@ -153,6 +158,34 @@ mod tests {
         fs::write(&path, old.to_json()).unwrap();
         drop(KeptIncidents::within(&runtime.0));
         assert!(!path.exists() && runtime.names().len() == 65, "{:?}", runtime.names());
+    }
+
+    #[test]
+    fn what_others_left_is_within_the_bounds_when_a_process_starts() {
+        let runtime = Runtime::new("start");
+        let place = runtime.0.join("incidents");
+        fs::DirBuilder::new().mode(0o700).create(&place).unwrap();
+        let all: Vec<Arc<Incident>> =
+            (1..=6).map(|pid| incident(pid, 1, u64::from(10 - pid) * 1_000)).collect();
+        let bytes: Vec<u64> = all.iter().map(|incident| incident.to_json().len() as u64).collect();
+        let left = |bounds: DiskBounds| -> Vec<String> {
+            for incident in &all {
+                fs::write(place.join(file_name(incident)), incident.to_json()).unwrap();
+            }
+            drop(KeptIncidents::bounded(&runtime.0, bounds));
+            runtime.names()
+        };
+        let newest = |number: usize| -> Vec<String> {
+            all[all.len() - number..].iter().map(|incident| file_name(incident)).collect()
+        };
+        assert_eq!(left(BOUNDS), newest(6));
+        assert_eq!(left(DiskBounds { files: 4, ..BOUNDS }), newest(4));
+        assert_eq!(left(DiskBounds { bytes: bytes[3..].iter().sum(), ..BOUNDS }), newest(3));
+        assert_eq!(left(DiskBounds { bytes: bytes[3..].iter().sum::<u64>() - 1, ..BOUNDS }), newest(2));
+        assert_eq!(left(DiskBounds { age_ns: Some(5_500_000_000), ..BOUNDS }), newest(2));
+        // What is not only ours to read is not ours to remove either.
+        fs::set_permissions(&place, fs::Permissions::from_mode(0o777)).unwrap();
+        assert_eq!(left(DiskBounds { files: 4, ..BOUNDS }), newest(6));
     }
 
     #[test]

@@ -1,7 +1,12 @@
 //! The lines for the program's log: one when an incident is found, at its doublings, and one when it is over.
 
+use loopscope_probe::raw::incident_id::IncidentId;
 use loopscope_report::duration::show_ns;
 use loopscope_report::incident::{Class, Culprit, Frame, Incident, IncidentKind, Severity, dependency_path};
+use loopscope_report::short_names::{one_line, short_names};
+
+/// Letters of a line, its incident's id included: so much fits a terminal that is wide.
+const LINE_MAX: usize = 160;
 
 /// What a line is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +25,18 @@ pub(crate) enum Level {
     Info,
     Warn,
     Error,
+}
+
+/// How much a line says. Each has what the next one has, and more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Detail {
+    /// Without how long the thread did what.
+    Least,
+    /// Without the function in which the thread was found.
+    WithoutFrame,
+    /// Without what the busy period consisted of, and how often it had lasted for the threshold.
+    WithoutSummary,
+    Whole,
 }
 
 /// One line for the log, with its fields.
@@ -49,10 +66,10 @@ impl LogReport {
             (_, Severity::Critical) => Level::Error,
             _ => Level::Warn,
         };
-        let words = match incident.kind {
+        let words = |detail| match incident.kind {
             _ if !is_code => standstill_line(moment, incident, &age),
             IncidentKind::Pool => pool_line(moment, incident, &age),
-            _ => stall_line(moment, incident, &age),
+            _ => stall_line(moment, incident, &age, detail),
         };
         LogReport {
             level,
@@ -61,7 +78,7 @@ impl LogReport {
             site: culprit_text(incident),
             age_ns,
             incident: incident.id.to_string(),
-            message: format!("{words} [{}]", incident.id),
+            message: line(words, incident.id),
         }
     }
 
@@ -82,10 +99,30 @@ impl LogReport {
     }
 }
 
+/// Returns words about an incident as a line of the log: where it would be too long, with short names, then also without the
+/// directories of its places, then with less and less detail. The incident has all of it.
+fn line(words: impl Fn(Detail) -> String, id: IncidentId) -> String {
+    let with_id = |words: String| format!("{words} [{id}]");
+    let fits = |line: &String| line.chars().count() <= LINE_MAX;
+    let whole = with_id(words(Detail::Whole));
+    if fits(&whole) {
+        return whole;
+    }
+    let names = [short_names, one_line].into_iter().map(|shorter| with_id(shorter(&words(Detail::Whole))));
+    let details = [Detail::WithoutSummary, Detail::WithoutFrame].into_iter();
+    let details = details.map(|detail| with_id(one_line(&words(detail))));
+    let found = names.chain(details).find(fits);
+    found.unwrap_or_else(|| with_id(one_line(&words(Detail::Least))))
+}
+
 /// Returns what keeps a loop from polling, up to its duration: for the answer of a readiness probe.
 pub(crate) fn blame(incident: &Incident) -> String {
+    blame_words(incident, Detail::Whole)
+}
+
+fn blame_words(incident: &Incident, detail: Detail) -> String {
     match incident.kind {
-        IncidentKind::Starvation => format!("starved by {}", flood(incident)),
+        IncidentKind::Starvation => format!("starved by {}", flood(incident, detail)),
         _ => format!("blocked by {}", culprit_text(incident)),
     }
 }
@@ -103,24 +140,27 @@ pub(crate) fn culprit_text(incident: &Incident) -> String {
     }
 }
 
-fn stall_line(moment: Moment, incident: &Incident, age: &str) -> String {
+fn stall_line(moment: Moment, incident: &Incident, age: &str, detail: Detail) -> String {
     let subject = subject(incident);
     let what = match incident.kind {
-        IncidentKind::Starvation => format!("starved for {age} by {}", flood(incident)),
+        IncidentKind::Starvation => format!("starved for {age} by {}", flood(incident, detail)),
         _ => format!("blocked for {age} by {}", culprit_text(incident)),
     };
-    let how = how(incident);
+    let how = how(incident, detail);
     match moment {
         Moment::Begin => format!("{subject} {what}{how}"),
-        Moment::Lasts(times) => format!("{subject} still {what}, {times} times the threshold{how}"),
+        Moment::Lasts(times) if detail == Detail::Whole => {
+            format!("{subject} still {what}, {times} times the threshold{how}")
+        }
+        Moment::Lasts(_) => format!("{subject} still {what}{how}"),
         Moment::Missed => format!("{subject} was {what}, detected afterwards"),
         Moment::End => {
-            let (blame, parks) = (blame(incident), &incident.words.parks);
+            let (blame, parks) = (blame_words(incident, detail), &incident.words.parks);
             // That of a flood has the summary in it; one of what has no name says no more.
             let says_more = |summary: &&String| {
                 !blame.contains(summary.as_str()) && !summary.starts_with(&incident.words.between)
             };
-            let summary = Some(&incident.summary).filter(says_more);
+            let summary = Some(&incident.summary).filter(|_| detail == Detail::Whole).filter(says_more);
             let summary = summary.map_or(String::new(), |summary| format!(": {summary}"));
             format!("{subject} {parks} again after {age}; it was {blame}{summary}{how}")
         }
@@ -132,24 +172,32 @@ fn subject(incident: &Incident) -> String {
     format!("{} {}", incident.words.lane, incident.r#loop)
 }
 
-fn flood(incident: &Incident) -> String {
+fn flood(incident: &Incident, detail: Detail) -> String {
     let jobs = match incident.flood.as_str() {
         "" => &incident.words.callbacks,
         flood => flood,
     };
     let heaviest = incident.groups.first();
     let after = heaviest.and_then(|group| group.parent.as_ref()).map(|parent| format!(", after {parent}"));
-    format!(
-        "{jobs} ({}), most of the time in {}{}",
-        incident.summary,
-        culprit_text(incident),
-        after.unwrap_or_default()
-    )
+    let Culprit { label, file, .. } = &incident.culprit;
+    let summary = &incident.summary;
+    let told =
+        dependency_path(file).map_or_else(|| summary.clone(), |short| summary.replace(file.as_str(), short));
+    // A summary of many mostly names them itself.
+    let is_whole = detail == Detail::Whole;
+    let most = match is_whole && !label.is_empty() && summary.contains(label.as_str()) {
+        true => String::new(),
+        false if detail < Detail::WithoutSummary => format!(" in {}", culprit_text(incident)),
+        false => format!(", most of the time in {}", culprit_text(incident)),
+    };
+    let told = if is_whole { format!(" ({told})") } else { String::new() };
+    format!("{jobs}{told}{most}{}", after.unwrap_or_default())
 }
 
 /// Returns what the time went to, and in which function.
-fn how(incident: &Incident) -> String {
+fn how(incident: &Incident, detail: Detail) -> String {
     let frame = incident.stacks.iter().find_map(|stack| stack.guilty_frame());
+    let frame = frame.filter(|_| detail > Detail::WithoutFrame);
     let frame = frame.map(|frame| frame_text(incident, frame));
     let in_frame = |words: &str| frame.as_ref().map(|frame| format!(" {words} {frame}")).unwrap_or_default();
     match incident.class {
@@ -158,6 +206,11 @@ fn how(incident: &Incident) -> String {
             Some(waiting_in) => format!(", waiting in {waiting_in}{}", in_frame("called by")),
             None => format!(", waiting{}", in_frame("in")),
         },
+        Class::StarvedOfCpu if incident.is_throttled() && detail == Detail::Least => {
+            ", throttled by the CPU quota of its cgroup".to_owned()
+        }
+        Class::StarvedOfCpu if detail == Detail::Least => ", starved of CPU".to_owned(),
+        Class::Unknown if detail == Detail::Least => String::new(),
         Class::StarvedOfCpu if incident.is_throttled() => {
             let held = show_ns(incident.throttled_ns);
             format!(", throttled by the CPU quota of its cgroup for {held}{}", in_frame("in"))
@@ -278,7 +331,7 @@ mod tests {
         };
         assert_eq!(
             message(Moment::Lasts(2), &waiting),
-            "loop main still blocked for 103 ms by timer at src/x.rs:25, 2 times the threshold, waiting in read(fd 3 -> pipe:[81]) called by sum_amounts (src/x.rs:61) [4711-3]"
+            "loop main still blocked for 103 ms by timer at x.rs:25, 2 times the threshold, waiting in read(fd 3 -> pipe:[81]) called by sum_amounts (x.rs:61) [4711-3]"
         );
         let nameless = Incident { stacks: Vec::new(), ..incident() };
         assert_eq!(
@@ -301,6 +354,83 @@ mod tests {
         let line = message(Moment::Begin, &built);
         let told = "by timer at wire-1.0.2/src/lib.rs:25, computing in sum_amounts (app/src/x.rs:61)";
         assert!(line.contains(told), "{line}");
+    }
+
+    #[test]
+    fn a_line_that_would_be_too_long_has_short_names_and_says_all_the_same() {
+        let names = [
+            (
+                "tower_http::trace::service::Trace<S,M,OnRequest>::call",
+                "<hyper::proto::h1::conn::Connection<T,B> as hyper::service::Service<R>>::poll_read",
+                "tower_http::…::Trace<…>::call",
+                "hyper::…::poll_read",
+            ),
+            (
+                "app::reports::monthly::invoices::totals",
+                "std::__1::vector<std::pair<int, std::string>>::push_back(std::pair<int, std::string>&&)",
+                "app::…::invoices::totals",
+                "std::…::vector<…>::push_back(…)",
+            ),
+        ];
+        for (name, function, short_name, short_function) in names {
+            let mut long = Incident { culprit: culprit(name), ..incident() };
+            long.stacks[0].frames[1].function = function.to_owned();
+            for moment in [Moment::Begin, Moment::Lasts(16), Moment::Missed, Moment::End] {
+                let line = message(moment, &long);
+                assert!(line.chars().count() <= LINE_MAX && line.contains("103 ms"), "{line}");
+                assert!(line.contains(name) || line.contains(short_name), "{line}");
+            }
+            let line = message(Moment::Begin, &long);
+            let told = format!(
+                "by timer {short_name} (src/x.rs:25), computing in {short_function} (src/x.rs:61) [4711-3]"
+            );
+            assert!(line.ends_with(&told), "{line}");
+            // Data has the whole name.
+            let report = LogReport::new(Moment::Begin, &long, (long.duration_ns, long.severity));
+            assert!(report.site.contains(name) && blame(&long).contains(name));
+            // Where there is room, so does the line.
+            long.stacks.clear();
+            assert!(message(Moment::Begin, &long).contains(name));
+        }
+        let mut deep = incident();
+        let folder = "a/folder/in/which/there/are/many/others";
+        deep.culprit.label = format!("parse_invoices ({folder}/x.rs:25)");
+        deep.stacks[0].frames[1].file = Some(format!("{folder}/{folder}/y.rs"));
+        let line = message(Moment::Begin, &deep);
+        assert!(
+            line.contains("timer parse_invoices (x.rs:25), computing in sum_amounts (y.rs:61)"),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn a_flood_names_its_site_once() {
+        let flood = Incident {
+            kind: IncidentKind::Starvation,
+            summary: "487,213 callbacks, the 4,096 observed of 500 ns each: about 487,213 x microtask at src/x.rs:25".into(),
+            flood: "microtasks".into(),
+            culprit: Culprit { kind: "microtask".into(), ..culprit("") },
+            stacks: Vec::new(),
+            ..incident()
+        };
+        let group = Group {
+            parent: Some("start_retries (agent/cli/src/demo/trouble.rs:26)".into()),
+            ..Group::default()
+        };
+        let stacks = incident().stacks;
+        let (class, watched_ns, runqueue_ns) = (Class::StarvedOfCpu, 200_000_000, 161_000_000);
+        let starved =
+            Incident { class, watched_ns, runqueue_ns, stacks, groups: vec![group], ..flood.clone() };
+        let line = message(Moment::Lasts(2), &starved);
+        assert_eq!(
+            line,
+            "loop main still starved for 103 ms by microtasks in microtask at x.rs:25, after start_retries (trouble.rs:26), starved of CPU [4711-3]"
+        );
+        for moment in [Moment::Begin, Moment::Lasts(2), Moment::End] {
+            let line = message(moment, &flood);
+            assert_eq!(line.matches("x.rs:25").count(), 1, "{line}");
+            assert!(line.chars().count() <= LINE_MAX, "{line}");
+        }
     }
 
     #[test]
@@ -331,7 +461,7 @@ mod tests {
         let starved = Incident {
             kind: IncidentKind::Starvation,
             cause: "microtask".into(),
-            summary: "412 callbacks of 0.5 ms: 388 x microtask at src/x.rs:40".into(),
+            summary: "412 callbacks of 0.5 ms: 388 x microtask at src/x.rs:25".into(),
             groups: vec![group],
             class: Class::Unknown,
             stacks: Vec::new(),
@@ -341,7 +471,13 @@ mod tests {
         };
         assert_eq!(
             message(Moment::Begin, &starved),
-            "loop main starved for 103 ms by microtasks (412 callbacks of 0.5 ms: 388 x microtask at src/x.rs:40), most of the time in microtask at src/x.rs:25, after read (src/y.rs:4) [4711-3]"
+            "loop main starved for 103 ms by microtasks (412 callbacks of 0.5 ms: 388 x microtask at src/x.rs:25), after read (src/y.rs:4) [4711-3]"
+        );
+        // A summary of many short ones may name another that took less.
+        let other = Incident { summary: "52 callbacks of 9 ms: 30 ticks".into(), ..starved.clone() };
+        assert_eq!(
+            message(Moment::Begin, &other),
+            "loop main starved for 103 ms by microtasks (52 callbacks of 9 ms: 30 ticks), most of the time in microtask at src/x.rs:25, after read (src/y.rs:4) [4711-3]"
         );
         let end = message(Moment::End, &starved);
         assert!(

@@ -16,6 +16,8 @@ pub(crate) struct SchedDelay {
     last: Option<Moment>,
     /// When the next look was planned; `None` where the agent slept until it was woken.
     planned_ns: Option<u64>,
+    /// By how much the looks between two ticks were late, since the last tick.
+    late_between_ns: u64,
     steal: Steal,
     throttled: Throttled,
 }
@@ -38,16 +40,23 @@ impl SchedDelay {
     pub(crate) fn look(&mut self, now_ns: u64, boot_ns: u64) -> Gap {
         let runqueue_ns = self.schedstat.as_ref().and_then(Sched::read).map_or(0, |sched| sched.runqueue_ns);
         let now = Moment { now_ns, runqueue_ns, boot_offset_ns: boot_ns.saturating_sub(now_ns) };
-        let planned_ns = self.planned_ns.take();
+        self.look_between(now_ns);
+        let late_ns = std::mem::take(&mut self.late_between_ns);
         let Some(last) = self.last.replace(now) else { return Gap::default() };
         let suspended_ns = now.boot_offset_ns.saturating_sub(last.boot_offset_ns);
         Gap {
             length_ns: now_ns.saturating_sub(last.now_ns),
-            late_ns: planned_ns.map_or(0, |planned_ns| now_ns.saturating_sub(planned_ns)),
+            late_ns,
             runqueue_ns: runqueue_ns.saturating_sub(last.runqueue_ns),
             // The two clocks are read one after the other.
             suspended_ns: if suspended_ns > 1_000_000 { suspended_ns } else { 0 },
         }
+    }
+
+    /// A look between two ticks begins, at which nothing is asked of the kernel.
+    pub(crate) fn look_between(&mut self, now_ns: u64) {
+        let late_ns = self.planned_ns.take().map_or(0, |planned_ns| now_ns.saturating_sub(planned_ns));
+        self.late_between_ns = self.late_between_ns.max(late_ns);
     }
 
     /// The next look is planned for this moment, `None` for whenever a loop becomes busy.
@@ -144,6 +153,14 @@ mod tests {
         wake.plan(Some(5_000));
         assert_eq!(wake.look(7_000, 7_000), Gap { length_ns: 6_000, late_ns: 2_000, ..Gap::default() });
         assert_eq!(wake.look(9_000, 9_000).late_ns, 0, "asleep until woken");
+        wake.plan(Some(9_100));
+        wake.look_between(9_150);
+        wake.plan(Some(9_300));
+        assert_eq!(
+            wake.look(9_320, 9_320).late_ns,
+            50,
+            "the greatest of all looks since the last tick: small ones do not add up"
+        );
         let woken = wake.look(10_000, 3_600_000_010_000);
         assert_eq!(woken.suspended_ns, 3_600_000_000_000);
     }

@@ -13,11 +13,13 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
+use tower_layer::Identity;
 
-const CONTENDERS: [(&str, &str); 9] = [
+const CONTENDERS: [(&str, &str); 10] = [
     ("off", "off"),
     ("off", "off (A/A)"),
     ("thread", "off, with a thread that sleeps"),
+    ("empty", "off (hello: with a layer of axum's that does nothing)"),
     ("layer", "off, polls wrapped (hello: `RouteLayer`) for nobody"),
     ("attach", "attach and agent"),
     ("hooks", "build, no agent"),
@@ -30,6 +32,8 @@ const CONTENDERS: [(&str, &str); 9] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wrapped {
     Nothing,
+    /// A layer that does nothing: what axum itself takes for any.
+    Empty,
     Router,
     Handler,
 }
@@ -52,6 +56,7 @@ fn serve(service: Service, builder: &mut Builder, contender: &str) {
     .expect("a runtime can be made");
     let _watch = (contender == "attach").then(|| loopscope_tokio::attach(runtime.handle(), "bench"));
     let wrapped = match contender {
+        "empty" => Wrapped::Empty,
         "wrap" | "layer" => Wrapped::Router,
         "handler" => Wrapped::Handler,
         _ => Wrapped::Nothing,
@@ -59,7 +64,9 @@ fn serve(service: Service, builder: &mut Builder, contender: &str) {
     runtime.block_on(async {
         let listener = listen().await;
         let serving = match service {
-            Service::Echo => tokio::spawn(echo(listener, wrapped != Wrapped::Nothing)),
+            Service::Echo => {
+                tokio::spawn(echo(listener, matches!(wrapped, Wrapped::Router | Wrapped::Handler)))
+            }
             Service::Hello => tokio::spawn(hello(listener, wrapped)),
         };
         serving.await.expect("it does not panic");
@@ -88,6 +95,7 @@ async fn hello(listener: TcpListener, wrapped: Wrapped) {
     let at = |route| axum::Router::new().route("/", route);
     let app = match wrapped {
         Wrapped::Nothing => at(get(say_hello)),
+        Wrapped::Empty => at(get(say_hello)).route_layer(Identity::new()),
         Wrapped::Router => at(get(say_hello)).route_layer(RouteLayer::new()),
         Wrapped::Handler => at(get(by_route(say_hello))),
     };

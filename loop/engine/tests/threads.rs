@@ -73,6 +73,27 @@ fn a_batch_of_posts_is_bounded_and_keeps_the_order() {
 }
 
 #[test]
+fn what_is_posted_while_others_wait_for_the_next_batch_runs_after_them() {
+    let mut event_loop = real_loop(Vec::<usize>::new());
+    let post = event_loop.post_handle();
+    for number in 0..1_500 {
+        let more = post.clone();
+        post.post(move |cx| {
+            cx.state.push(number);
+            for number in (1_500..1_510).filter(|_| number == 0) {
+                more.post(move |cx| cx.state.push(number)).unwrap();
+            }
+        })
+        .unwrap();
+    }
+    assert!(!event_loop.run(Mode::Default).unwrap());
+    let page = event_loop.page().unwrap().snapshot(event_loop.page_clock().unwrap());
+    // Of those that were there together, one woke the loop.
+    assert_eq!(page.wakes_coalesced, 1_499 + 9);
+    assert!(event_loop.into_state().into_iter().eq(0..1_510), "in the order of posting");
+}
+
+#[test]
 fn a_local_future_is_woken_from_another_thread() {
     let mut event_loop = real_loop(Log::new());
     give_up(&mut event_loop);

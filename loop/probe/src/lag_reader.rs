@@ -29,8 +29,10 @@ impl Page {
 
     /// [`Page::lag_at`], where `read` copies what is counted, while the writer goes on.
     fn lag_by(&self, clock: &Clock, taken: Ticks, read: impl Fn() -> HistogramValues) -> HistogramValues {
-        let Some((busy, poll)) = self.open_poll(taken) else { return read() };
         let parked = self.now.parked_since.get();
+        // As in `Page::vitals_at`: whoever read the begin of a poll sees below that the one before it is over.
+        fence(Ordering::Acquire);
+        let Some((busy, poll)) = self.open_poll(Ticks(parked), taken) else { return read() };
         let mut lag = read();
         // Pairs with the release fence after each change of `busy_since`: whoever read what was counted after a change
         // sees it.
@@ -52,16 +54,17 @@ impl Page {
     /// Adds the events of the poll in which the loop ends, which readers have added until now. Before the page says
     /// that it is closed, on the thread of its writer.
     pub(crate) fn record_last_poll(&self, pen: &WriteToken<LoopOwned>, clock: &Clock) {
-        if let Some((_, poll)) = self.open_poll(clock.now()) {
+        let parked = Ticks(self.now.parked_since.get());
+        if let Some((_, poll)) = self.open_poll(parked, clock.now()) {
             let count = self.uncounted(clock, poll, self.tallies.lag.read().count());
             self.tallies.lag.count_shortest(pen, count);
         }
     }
 
     /// Returns since when the loop is busy, 0 where it is not, and the poll whose events are not counted: where it is
-    /// in its poll, or has polled without telling within its busy period. `None` where there is none, or the page
-    /// counts by no formula.
-    fn open_poll(&self, taken: Ticks) -> Option<(u64, (Ticks, Ticks))> {
+    /// in its poll, which began at `parked`, or has polled without telling within its busy period. `None` where there is
+    /// none, or the page counts by no formula.
+    fn open_poll(&self, parked: Ticks, taken: Ticks) -> Option<(u64, (Ticks, Ticks))> {
         let has_ended = self.header.is_closed.observe() != 0;
         if has_ended || self.is_observed() || self.created() == Ticks::NONE {
             return None;
@@ -69,7 +72,7 @@ impl Page {
         let (busy, retired) = (self.now.busy_since.observe(), self.control.retired());
         if busy == 0 {
             let until = if retired == Ticks::NONE { taken } else { taken.min(retired) };
-            return Some((busy, (Ticks(self.now.parked_since.get()), until)));
+            return Some((busy, (parked, until)));
         }
         let turned = self.control.since_turn(Ticks(busy));
         (turned > Ticks(busy)).then_some((busy, (Ticks(busy), turned.min(taken))))

@@ -24,8 +24,8 @@ pub use crate::observed::Observed;
 /// # drop(writer);
 /// ```
 pub trait Observer: Send + Sync + std::fmt::Debug {
-    /// Says what is true at `at`, a moment on the page's clock. Called by the agent at each of its looks, on its thread, before
-    /// it reads the page; also the place to bring [pools](crate::PoolWriter::observe) and
+    /// Says what is true at `at`, a moment on the page's clock. Called by the agent at each of its ticks, on its thread, before
+    /// it reads the page, and between two ticks where an observer asks for that ([`Sighting::again_within`]); also the place to bring [pools](crate::PoolWriter::observe) and
     /// [gauges](crate::GaugeWriter) up to date. Must neither block nor wait for the loop's thread: while it does, no
     /// stall is noticed. A panic in it is caught, and costs that look.
     fn look(&self, at: Ticks) -> Sighting;
@@ -43,6 +43,8 @@ pub struct Sighting {
     /// 0 where the loop has not polled since its busy period began, else a number that changes with each poll: of a runtime that
     /// polls between two tasks without telling its page.
     pub turn: u64,
+    /// When the poll of that number was, as late as it can have been, where that is known; `None` for the moment of the look.
+    pub turned_at: Option<Ticks>,
     /// The thread has ceased to run this loop, although its page's writer lives on. Not taken back.
     pub is_retired: bool,
     /// For a page that is [`observed`](crate::Builder::observed): when it was busy and when it waited.
@@ -74,6 +76,12 @@ impl Sighting {
     /// The loop has polled without telling; see [`Sighting::turn`].
     pub fn turn(mut self, number: u64) -> Sighting {
         self.turn = number;
+        self
+    }
+
+    /// The loop has polled without telling, and at this moment or before, on the page's clock; see [`Sighting::turn`].
+    pub fn turn_at(mut self, number: u64, at: Ticks) -> Sighting {
+        (self.turn, self.turned_at) = (number, Some(at));
         self
     }
 

@@ -32,37 +32,68 @@ pub struct Vitals {
     pub pool: Option<PoolNow>,
 }
 
+/// A poll, or a busy period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Period {
+    /// [`Ticks::NONE`] for a poll.
+    busy_since: Ticks,
+    /// Begin of this poll, or of the one before this busy period.
+    parked_since: Ticks,
+}
+
 impl Page {
     /// Reads the vitals as of `taken`, a moment on `clock`, which must be the page's own. About thirty loads, no
     /// allocation.
     pub fn vitals_at(&self, clock: &Clock, taken: Ticks) -> Vitals {
-        let mut since = self.observe_busy();
-        let mut vitals = self.vitals_within(Ticks(since), clock, taken);
-        // A busy period that ended meanwhile may be counted both as running and as over: read again. A loop that turns
+        self.vitals_by(|period| self.vitals_within(period, clock, taken))
+    }
+
+    /// [`Page::vitals_at`], where `read` reads what the page says of the given period, while the writer goes on.
+    fn vitals_by(&self, read: impl Fn(Period) -> Vitals) -> Vitals {
+        let mut period = self.period();
+        let mut vitals = read(period);
+        // A period that ended meanwhile may be counted both as running and as over: read again. A loop that turns
         // faster than this one is not stalled, and the last reading is good enough.
         for _ in 0..8 {
             // Pairs with the release fence after each change of `busy_since`: whoever read a number that was stored
             // after the change sees the change here.
             fence(Ordering::Acquire);
-            let again = self.observe_busy();
-            if again == since {
+            if self.is_still(period) {
                 break;
             }
-            since = again;
-            vitals = self.vitals_within(Ticks(since), clock, taken);
+            period = self.period();
+            vitals = read(period);
         }
         vitals
     }
 
-    fn vitals_within(&self, since: Ticks, clock: &Clock, taken: Ticks) -> Vitals {
+    /// Returns which period the loop is in. Busy periods are told apart by their begin; while the loop polls, that is 0, and
+    /// polls are told apart by theirs: a reader that was interrupted for a whole busy period finds "polling" again.
+    fn period(&self) -> Period {
+        let parked_since = Ticks(self.now.parked_since.get());
+        // Whoever read the begin of a poll sees below that the poll before it is over: "polling" is then this one, and
+        // what was counted before it is seen, too.
+        fence(Ordering::Acquire);
+        Period { busy_since: Ticks(self.observe_busy()), parked_since }
+    }
+
+    /// Tells whether the loop is in the same period still. In this order: whoever sees that a poll has begun sees when.
+    fn is_still(&self, period: Period) -> bool {
+        Ticks(self.observe_busy()) == period.busy_since
+            && Ticks(self.now.parked_since.get()) == period.parked_since
+    }
+
+    fn vitals_within(&self, period: Period, clock: &Clock, taken: Ticks) -> Vitals {
+        let since = period.busy_since;
         let (words, tallies) = (&self.now, &self.tallies);
         let ns = |ticks: u64| clock.scale().duration_ns(ticks);
         let (mut told, seen) = match self.is_observed() {
+            // Copied whole: of whatever period it is, it is true.
             true => self.control.observed(),
             false => {
                 let told = Observed {
                     busy_since: Ticks(words.busy_since.get()),
-                    parked_since: Ticks(words.parked_since.get()),
+                    parked_since: period.parked_since,
                     active_ticks: tallies.active_ticks.get(),
                     idle_ticks: tallies.idle_ticks.get(),
                 };
@@ -113,7 +144,11 @@ impl Page {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use crate::{Clock, Kind, SiteId, TaskTimes, VirtualClock, WorkKind, Writer};
+    use super::Vitals;
+    use crate::{Clock, Kind, SiteId, TaskTimes, Ticks, VirtualClock, WorkKind, Writer};
+    use std::cell::{Cell, RefCell};
+
+    const S: u64 = 1_000_000_000;
 
     #[test]
     fn vitals_agree_with_the_snapshot() {
@@ -139,5 +174,49 @@ mod tests {
         let vitals = writer.page().vitals_at(&clock, clock.now());
         assert_eq!((vitals.stalls_ended, vitals.now.busy_ns, vitals.busy_since.0), (1, 0, 0));
         assert!(writer.page().is_parked());
+    }
+
+    #[test]
+    fn a_period_that_ends_while_the_page_is_read_is_counted_once() {
+        // Until the reader goes on, the loop parks and unparks so many times.
+        for (is_busy, changes) in
+            [(false, 1), (false, 2), (false, 3), (false, 4), (true, 1), (true, 2), (true, 3)]
+        {
+            let time = VirtualClock::starting_at(1_000);
+            let mut writer = Writer::builder("vital").clock(Clock::simulated(time.clone())).build();
+            writer.resume();
+            writer.park();
+            if is_busy {
+                writer.unpark(1);
+            }
+            time.advance_ns(60 * S);
+            let (memory, clock) = (writer.track.page.memory.clone(), writer.clock().clone());
+            let taken = clock.now();
+            let (writer, is_first) = (RefCell::new(writer), Cell::new(true));
+            let read = |period| {
+                let before = memory.page().vitals_within(period, &clock, taken);
+                if !is_first.replace(false) {
+                    return before;
+                }
+                let mut writer = writer.borrow_mut();
+                for change in 0..changes {
+                    time.advance_ns(S);
+                    match is_busy == (change % 2 == 0) {
+                        true => writer.park(),
+                        false => writer.unpark(1),
+                    }
+                }
+                // What the reader had not read yet is of now.
+                let later = memory.page().vitals_within(period, &clock, taken);
+                Vitals { now: before.now, parked_since: before.parked_since, ..later }
+            };
+            let torn = memory.page().vitals_by(read);
+            let whole = memory.page().vitals_at(&clock, taken);
+            assert_eq!(torn, whole, "busy {is_busy}, {changes} changes");
+            let lived_ns = clock.ns_between(Ticks(1_000), clock.now());
+            let told_ns = torn.active_ns + torn.idle_ns;
+            // One that has just begun counts as a nanosecond.
+            assert!(told_ns <= lived_ns + 1, "busy {is_busy}, {changes} changes: {told_ns} of {lived_ns}");
+        }
     }
 }

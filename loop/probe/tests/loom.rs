@@ -159,6 +159,41 @@ fn a_reader_never_counts_a_busy_period_both_as_running_and_as_over() {
     });
 }
 
+// Without the comparison of `parked_since` this fails, and so it does where the first reading of the two has the order of the
+// second, or the second that of the first; all were tried.
+#[test]
+fn a_reader_never_counts_a_poll_both_as_running_and_as_over() {
+    loom::model(|| {
+        let (words, idle) = (Arc::new(BusyWords::default()), Arc::new(SharedU64::<LoopOwned>::default()));
+        words.parked_since.set(&WriteToken::mint_for_model(), 10);
+        let (writing, counting) = (words.clone(), idle.clone());
+        // A whole busy period from 20 to 30, which ends the poll that began at 10.
+        let writer = thread::spawn(move || {
+            let pen = WriteToken::mint_for_model();
+            writing.busy_since.publish(&pen, 20);
+            fence(Ordering::Release);
+            counting.set(&pen, 10);
+            writing.park(&pen, 30);
+            fence(Ordering::Release);
+        });
+        // `Page::vitals_at`: the reading stands only if the period did not change over it.
+        let parked_since = words.parked_since.get();
+        fence(Ordering::Acquire);
+        let since = words.busy_since.observe();
+        let counted = idle.get();
+        fence(Ordering::Acquire);
+        let is_still = words.busy_since.observe() == since && words.parked_since.get() == parked_since;
+        if is_still && since == 0 {
+            let expected = if parked_since == 10 { 0 } else { 10 };
+            assert_eq!(
+                counted, expected,
+                "the time of the poll that is over, read in that of {parked_since}"
+            );
+        }
+        writer.join().unwrap();
+    });
+}
+
 /// One agent that wants to sleep.
 struct Sleeper {
     sleep_flag: SleepFlag,

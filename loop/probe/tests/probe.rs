@@ -1,7 +1,7 @@
 //! The probe for a loop that one has already: what its two verbs and its guards leave on the page, on a virtual clock.
 #![cfg(not(loom))]
 
-use loopscope_probe::{Clock, Kind, NamedSite, Probe, Snapshot, VirtualClock, Writer, site};
+use loopscope_probe::{Clock, Kind, NamedSite, Phase, Probe, Snapshot, VirtualClock, Writer, site, spans};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 const MS_NS: u64 = 1_000_000;
@@ -144,4 +144,85 @@ fn a_guard_that_outlives_its_callback_ends_no_other() {
     let page = own.snapshot();
     assert_eq!(page.run[Kind::Timer.index()].sum_ns, 5 * MS_NS);
     assert_eq!(page.run[Kind::Other.index()].sum_ns, MS_NS);
+}
+
+#[test]
+fn a_site_is_known_by_its_name_kind_and_place() {
+    let own = own_loop();
+    let (timer, other, line) = (site!("parse", Timer), site!("parse"), line!());
+    for site in [timer, timer, other] {
+        assert!(own.callback(site, "1").is_ok());
+    }
+    let page = own.snapshot();
+    let sites = page.sites.iter().filter(|site| site.name == "parse");
+    let told: Vec<_> = sites.map(|site| (site.kind, site.file.as_str(), site.line)).collect();
+    // Two on one line, of which each is one.
+    assert_eq!(told, [(Kind::Timer, file!(), line), (Kind::Other, file!(), line)]);
+}
+
+#[test]
+fn each_park_is_an_iteration_and_what_runs_after_it_is_of_its_poll() {
+    let own = own_loop();
+    assert!(own.callback(site!("first"), "1").is_ok());
+    for _ in 0..3 {
+        own.poll(2);
+        assert!(own.callback(site!("next"), "1").is_ok());
+    }
+    own.probe.park();
+    let page = own.snapshot();
+    let of_phase = |phase: Phase| page.phase_callbacks[phase.index()];
+    assert_eq!((page.iterations, of_phase(Phase::MAIN), of_phase(Phase::POLL)), (4, 1, 3));
+    assert_eq!((page.poll_wait.count(), page.poll_wait.sum_ns), (3, 6 * MS_NS));
+    // How many events a poll returned is known only where somebody says it.
+    let events = |own: &OwnLoop| (own.snapshot().poll_events.count(), own.snapshot().poll_events.sum);
+    assert_eq!(events(&own), (0, 0));
+    own.probe.unpark();
+    own.probe.events(3);
+    assert_eq!(events(&own), (1, 3));
+}
+
+#[test]
+fn a_callback_is_completed_where_it_ends_by_its_guard_and_by_the_poll() {
+    let own = own_loop();
+    assert!(own.callback(site!("ended"), "1").is_ok());
+    own.poll(1);
+    assert_eq!(own.snapshot().completed.count(), 1);
+    let left = own.probe.callback(site!("left"));
+    own.poll(1);
+    assert_eq!(own.snapshot().completed.count(), 2, "the poll ended it");
+    drop(left);
+    own.poll(1);
+    assert_eq!(own.snapshot().completed.count(), 2);
+    for _ in 0..3 {
+        assert!(own.callback(site!("several"), "1").is_ok());
+    }
+    own.poll(1);
+    assert_eq!(own.snapshot().completed.count(), 5, "each by itself");
+}
+
+#[test]
+fn the_loop_is_busy_from_the_first_moment_on() {
+    let own = own_loop();
+    own.time.advance_ns(150 * MS_NS);
+    let page = own.snapshot();
+    assert_eq!((page.now.busy_ns, page.blocked), (150 * MS_NS, [1, 0]));
+    assert_eq!(page.now.running.map(|running| running.phase), Some(Phase::MAIN));
+}
+
+#[test]
+fn spans_of_the_loop_s_thread_are_parts_of_its_callbacks_as_long_as_it_lives() {
+    let own = own_loop();
+    {
+        let _callback = own.probe.callback(site!("outer"));
+        let query = spans::enter(spans::site("query", "db.rs", 3).unwrap(), "id=7").unwrap();
+        own.time.advance_ns(2 * MS_NS);
+        spans::leave(query);
+    }
+    own.poll(1);
+    let page = own.snapshot();
+    let site = page.sites.iter().position(|site| site.name == "query").unwrap();
+    let spent = page.paths.iter().filter(|path| path.site.index() == site).map(|path| path.self_ns);
+    assert_eq!(spent.sum::<u64>(), 2 * MS_NS);
+    drop(own);
+    assert_eq!(spans::site("query", "db.rs", 3), None, "no loop is left");
 }

@@ -40,6 +40,7 @@ mod attach;
 mod block_on;
 mod description;
 mod epoll_wait;
+mod hidden_polls;
 mod hooks;
 mod parked_runtime;
 mod pool;

@@ -12,11 +12,14 @@ pub(crate) struct Pool {
     submitted: u64,
     /// When the job that is to find out was sent; [`Ticks::NONE`] while none is on its way.
     pub(crate) canary_since: Ticks,
+    /// What the runtime's metrics last told.
+    told: ObservedPool,
 }
 
 impl Pool {
     pub(crate) fn new(writer: PoolWriter) -> Pool {
-        Pool { writer, waiting: BTreeSet::new(), submitted: 0, canary_since: Ticks::NONE }
+        let told = ObservedPool::default();
+        Pool { writer, waiting: BTreeSet::new(), submitted: 0, canary_since: Ticks::NONE, told }
     }
 
     /// A job of ours was submitted.
@@ -33,6 +36,7 @@ impl Pool {
         let now = self.writer.clock().now();
         self.waiting.remove(&job);
         self.writer.waited(WorkKind::User, self.writer.clock().ns_between(Ticks(job.0), now));
+        self.write(now);
         now
     }
 
@@ -48,19 +52,55 @@ impl Pool {
 
     /// Writes what is known at `now` to the page; `told` is what the runtime's metrics tell.
     pub(crate) fn publish(&mut self, now: Ticks, told: ObservedPool) {
+        self.told = told;
+        self.write(now);
+    }
+
+    /// Also where a job has begun to run: until the next look, the page would call the pool full.
+    fn write(&mut self, now: Ticks) {
         let own = self.waiting.first().map(|(since, _)| Ticks(*since));
         let canary = Some(self.canary_since).filter(|since| *since != Ticks::NONE);
         let oldest = own.into_iter().chain(canary).min_by_key(|since| since.0);
-        self.writer.observe(ObservedPool { oldest: Some(oldest.unwrap_or(Ticks::NONE)), ..told }, now);
+        self.writer.observe(ObservedPool { oldest: Some(oldest.unwrap_or(Ticks::NONE)), ..self.told }, now);
     }
 
     /// The job that was sent to find out `has_run`, or never will.
     pub(crate) fn canary_ended(&mut self, has_run: bool) {
-        let clock = self.writer.clock();
-        let ns = clock.ns_between(self.canary_since, clock.now());
+        let now = self.writer.clock().now();
+        let ns = self.writer.clock().ns_between(self.canary_since, now);
         if has_run {
             self.writer.waited(WorkKind::Other, ns);
         }
         self.canary_since = Ticks::NONE;
+        self.write(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use loopscope_probe::Writer;
+
+    #[test]
+    fn a_pool_is_full_until_the_job_runs_that_waited_and_not_until_the_next_look() {
+        let mut writer = Writer::builder("pool of a runtime").private().build();
+        let mut pool = Pool::new(writer.take_pool().unwrap());
+        let clock = writer.clock().clone();
+        let now = || writer.page().vitals_at(&clock, clock.now()).pool.unwrap();
+        let full = |pool: &mut Pool| {
+            pool.publish(clock.now(), ObservedPool::default());
+            // The clock goes on.
+            while now().oldest_wait_ns == Some(0) || now().saturated_for_ns == 0 {}
+        };
+        pool.canary_since = clock.now();
+        full(&mut pool);
+        pool.canary_ended(true);
+        assert_eq!((now().oldest_wait_ns, now().saturated_for_ns), (Some(0), 0));
+        let (first, second) = (pool.submit(), pool.submit());
+        full(&mut pool);
+        pool.start(first);
+        assert!(now().saturated_for_ns > 0, "another one waits");
+        pool.start(second);
+        assert_eq!((now().oldest_wait_ns, now().saturated_for_ns), (Some(0), 0));
     }
 }

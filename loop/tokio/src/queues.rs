@@ -2,7 +2,7 @@
 
 use loopscope_probe::GaugeWriter;
 use loopscope_probe::gauges::{GaugeId, GaugeType, GaugeUnit};
-use tokio::runtime::Handle;
+use tokio::runtime::RuntimeMetrics;
 
 /// The numbers of one runtime.
 #[derive(Debug)]
@@ -18,8 +18,7 @@ impl Queues {
     }
 
     /// Writes what there is now. `more` is what only some builds of Tokio tell: names and values, always in the same order.
-    pub(crate) fn publish(&mut self, handle: &Handle, more: Vec<(&'static str, GaugeType, u64)>) {
-        let metrics = handle.metrics();
+    pub(crate) fn publish(&mut self, metrics: &RuntimeMetrics, more: Vec<(&'static str, GaugeType, u64)>) {
         let always = [
             ("tasks_alive", GaugeType::Gauge, metrics.num_alive_tasks() as u64),
             ("global_queue_depth", GaugeType::Gauge, metrics.global_queue_depth() as u64),

@@ -48,6 +48,8 @@ pub(crate) trait Member: Send + Sync + std::fmt::Debug {
     fn number(&self) -> u32;
     /// Its thread, as the kernel counts them.
     fn thread(&self) -> Option<u32>;
+    /// Returns when its busy period began, where it tells and has not polled since, as of these counters.
+    fn began_with(&self, counters: Counters) -> Option<Ticks>;
     /// Tells whether the thread does this work no more.
     fn is_left(&self) -> bool;
     /// Says so.
@@ -204,6 +206,11 @@ impl WatchedRuntime {
         self.is_multi
     }
 
+    /// Tells whether it has several workers, one of which may keep the others' timers and I/O waiting.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.is_multi && self.worker_count() > 1
+    }
+
     pub(crate) fn worker_count(&self) -> usize {
         self.metrics.num_workers()
     }
@@ -272,7 +279,25 @@ impl WatchedRuntime {
 
     /// Reads the counters of all workers.
     pub(crate) fn all_counters(&self) -> Vec<Counters> {
-        (0..self.worker_count()).map(|index| self.counters(index)).collect()
+        let mut counters = Vec::new();
+        self.read_counters(&mut counters);
+        counters
+    }
+
+    /// [`WatchedRuntime::all_counters`], in place of what there was.
+    pub(crate) fn read_counters(&self, counters: &mut Vec<Counters>) {
+        counters.clear();
+        counters.extend((0..self.worker_count()).map(|index| self.counters(index)));
+    }
+
+    /// Returns when the busy period of a worker began, where its thread tells and has not polled since; see [`Member`].
+    pub(crate) fn began_with(&self, index: usize, counters: Counters) -> Option<Ticks> {
+        let workers = locked(&self.workers);
+        let worker = workers.iter().filter_map(Weak::upgrade);
+        worker
+            .filter(|worker| !worker.is_left())
+            .find(|worker| worker.index() == Some(index))?
+            .began_with(counters)
     }
 
     /// Reads the counters of one worker.
@@ -296,8 +321,9 @@ impl WatchedRuntime {
 
     /// Tells whether each worker has a page.
     pub(crate) fn has_all_workers(&self) -> bool {
-        let live = Self::live(&mut locked(&self.workers));
-        live.iter().filter(|worker| worker.index().is_some()).count() >= self.worker_count()
+        let workers = locked(&self.workers);
+        let live = workers.iter().filter_map(Weak::upgrade).filter(|worker| !worker.is_left());
+        live.filter(|worker| worker.index().is_some()).count() >= self.worker_count()
     }
 
     /// A worker has its page.
@@ -383,7 +409,7 @@ impl WatchedRuntime {
     /// Writes the numbers of its tasks and queues to its page, and `more`: see [`Queues::publish`].
     pub(crate) fn publish_queues(&self, more: Vec<(&'static str, GaugeType, u64)>) {
         if let Some(queues) = locked(&self.queues).as_mut() {
-            queues.publish(&self.handle, more);
+            queues.publish(&self.metrics, more);
         }
     }
 
@@ -502,7 +528,8 @@ impl WatchedRuntime {
 
     /// Tells whether no worker has a page.
     pub(crate) fn has_no_workers(&self) -> bool {
-        Self::live(&mut locked(&self.workers)).is_empty()
+        let workers = locked(&self.workers);
+        !workers.iter().filter_map(Weak::upgrade).any(|worker| !worker.is_left())
     }
 
     /// A thread has ceased to be a worker: with the last one the runtime may have ended.

@@ -31,8 +31,15 @@ const LATE_NS: u64 = 3_000_000;
 const STUCK_NS: u64 = 20_000_000;
 /// A job is sent to the blocking pool this often, in nanoseconds.
 const CANARY_EVERY_NS: u64 = 250_000_000;
-/// How often to look while something is on its way, or was done lately, in nanoseconds.
+/// How often to look while something is on its way, or was done lately, in nanoseconds: where since when a worker is stuck is known
+/// from looks alone.
 const LOOK_NS: u64 = 10_000_000;
+/// So often where the workers tell since when they are busy.
+const TOLD_LOOK_NS: u64 = 15_000_000;
+/// So often where looks only send timers and jobs, and bring numbers up to date.
+const CALM_LOOK_NS: u64 = BEAT_EVERY_NS;
+/// The agent may be asked to look for a worker by so much earlier, in nanoseconds: both are done in one look then.
+const EARLY_NS: u64 = 3_000_000;
 /// So often where it is not known what wakes workers that do not ring, in nanoseconds.
 const IDLE_LOOK_NS: u64 = 25_000_000;
 /// So often where a worker is about to wake, or none runs because nobody runs the runtime, in nanoseconds.
@@ -72,6 +79,8 @@ struct Beat {
 struct Looks {
     clock: Clock,
     counters: Vec<Counters>,
+    /// Room for those of the next look.
+    next_counters: Vec<Counters>,
     /// Since when each worker has not moved.
     still: Vec<StillWorker>,
     /// What the kernel tells of their threads; `None` before it was asked.
@@ -93,6 +102,10 @@ struct Looks {
     seen: Observed,
     /// When the last look was.
     looked_at: Ticks,
+    /// Until then nothing is to be done that the last look did not do.
+    rests_until: Ticks,
+    /// Since when a worker is busy that was found awake is known from looks alone.
+    is_vague: bool,
 }
 
 /// Returns the watch on a runtime, as [`WatchedRuntime::of`], with a pulse.
@@ -107,6 +120,7 @@ impl RuntimeObserver {
         let looks = Looks {
             clock,
             counters: Vec::new(),
+            next_counters: Vec::new(),
             still: Vec::new(),
             delays: Vec::new(),
             stuck_moved_at: None,
@@ -121,6 +135,8 @@ impl RuntimeObserver {
             timers: TimerSearch::new(),
             seen: Observed { parked_since: now, ..Observed::default() },
             looked_at: now,
+            rests_until: now,
+            is_vague: true,
         };
         RuntimeObserver { runtime, beat: Arc::default(), looks: Mutex::new(looks) }
     }
@@ -133,10 +149,13 @@ impl Observer for RuntimeObserver {
         if runtime.is_ended() {
             return Sighting::nothing().retired();
         }
+        let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(rest_ns) = looks.rest_ns(at) {
+            return Sighting::nothing().observed(looks.seen).again_within(rest_ns);
+        }
         if runtime.has_no_workers() || !runtime.is_driven() {
             runtime.check_alive(&Clock::real());
         }
-        let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
         looks.note(&runtime, at);
         looks.look_for_timers(&runtime, at);
         let is_recent = looks.is_within(RECENT_NS, looks.active_at, at);
@@ -165,7 +184,11 @@ impl Observer for RuntimeObserver {
         let sighting = Sighting::nothing().observed(seen);
         let sighting = if is_unseen { sighting.turn(at.0) } else { sighting };
         match (is_pending, runtime.is_hooked) {
-            (true, _) => sighting.again_within(LOOK_NS),
+            (true, _) => {
+                let again_ns = looks.look_ns(&runtime, due, at);
+                looks.rests_until = Ticks(at.0 + looks.clock.scale().ticks(again_ns - EARLY_NS));
+                sighting.again_within(again_ns)
+            }
             (false, true) => sighting,
             (false, false) => looks.rest(&runtime, &self.beat, at, sighting),
         }
@@ -177,21 +200,56 @@ impl Looks {
         self.clock.ns_between(since, at) < ns
     }
 
+    /// Returns for how long nothing is to be done yet, in nanoseconds; `None` where it is time to look.
+    fn rest_ns(&self, at: Ticks) -> Option<u64> {
+        let rest_ns = self.clock.ns_between(at, self.rests_until);
+        (at < self.rests_until).then_some(rest_ns + EARLY_NS)
+    }
+
+    /// Returns when to look again, while something is on its way or was done lately, in nanoseconds. `due` is when the timer is due
+    /// that was set, 0 without one.
+    fn look_ns(&self, runtime: &WatchedRuntime, due: u64, at: Ticks) -> u64 {
+        let is_complete = self.timers.is_settled() && (runtime.is_hooked || runtime.has_all_workers());
+        // Whether a timer is overdue while its thread is outside must be noticed before it comes.
+        let may_be_outside = due != 0 && runtime.may_be_left() && !runtime.is_announced();
+        match runtime.is_shared() {
+            _ if !is_complete => LOOK_NS,
+            _ if may_be_outside => self.until_late_ns(due, at).unwrap_or(LOOK_NS),
+            true if self.is_vague => LOOK_NS,
+            true => TOLD_LOOK_NS,
+            false => CALM_LOOK_NS,
+        }
+    }
+
+    /// Returns after how long a timer that is due then is overdue; `None` where it is now.
+    fn until_late_ns(&self, due: u64, at: Ticks) -> Option<u64> {
+        let scale = self.clock.scale();
+        let late = Ticks(due.saturating_add(scale.ticks(LATE_NS)));
+        // A look just before would be one too many, and so would be one that another's took along.
+        (at < late).then(|| scale.ns(late.since(at)) + EARLY_NS + TIMER_NS)
+    }
+
     /// Notes whether a worker has moved since the last look.
     fn note(&mut self, runtime: &WatchedRuntime, at: Ticks) {
         let tasks = runtime.own_tasks();
         let is_own = tasks[0] != tasks[1] || tasks != self.own_tasks;
         self.own_tasks = tasks;
-        let counters = runtime.all_counters();
+        let mut counters = std::mem::take(&mut self.next_counters);
+        runtime.read_counters(&mut counters);
         self.still.resize(counters.len(), StillWorker::moved(at));
-        let moved = |index: &usize| self.counters.get(*index) != counters.get(*index);
-        let moved: Vec<usize> = (0..counters.len()).filter(moved).collect();
-        moved.iter().for_each(|index| self.still[*index] = StillWorker::moved(at));
-        if !moved.is_empty() {
-            self.counters = counters;
-            if !is_own {
-                (self.active_at, self.settled_at, self.settle_ns) = (at, at, FIRST_SETTLE_NS);
-            }
+        let (mut has_moved, mut is_vague) = (false, false);
+        for (index, now) in
+            counters.iter().enumerate().filter(|(index, now)| self.counters.get(*index) != Some(now))
+        {
+            let began = runtime.is_hooked.then(|| runtime.began_with(index, *now)).flatten();
+            has_moved = true;
+            is_vague |= began.is_none() && now.parks.is_multiple_of(2);
+            self.still[index] = StillWorker::moved(began.map_or(at, |began| began.min(at)));
+        }
+        self.next_counters = std::mem::replace(&mut self.counters, counters);
+        self.is_vague = is_vague || !has_moved && self.is_vague;
+        if has_moved && !is_own {
+            (self.active_at, self.settled_at, self.settle_ns) = (at, at, FIRST_SETTLE_NS);
         }
     }
 
@@ -261,7 +319,8 @@ impl Looks {
         if !self.timers.has_found() {
             return false;
         }
-        if beat.due.load(Ordering::Acquire) != 0 || self.is_within(BEAT_EVERY_NS, self.beat_at, at) {
+        let is_early = self.is_within(BEAT_EVERY_NS - EARLY_NS, self.beat_at, at);
+        if is_early || beat.due.load(Ordering::Acquire) != 0 {
             return true;
         }
         self.beat_at = at;
@@ -364,7 +423,7 @@ impl Looks {
     /// tells all of it.
     fn judge(&mut self, runtime: &WatchedRuntime, due: u64, at: Ticks) -> Observed {
         let late = self.clock.scale().ticks(LATE_NS);
-        let is_shared = runtime.is_multi() && runtime.worker_count() > 1;
+        let is_shared = runtime.is_shared();
         if is_shared {
             self.ask_delays(runtime, at);
         }

@@ -62,6 +62,12 @@ impl TimerSearch {
         self.proofs >= PROOFS
     }
 
+    /// Tells whether more looks would bring no answer soon.
+    pub(crate) fn is_settled(&self) -> bool {
+        let is_rare = self.none_ns >= LAST_NONE_NS || self.again_ns >= LAST_AGAIN_NS;
+        cfg!(panic = "abort") || self.has_found() || is_rare
+    }
+
     /// Takes a look, while no task of ours is on its way. Returns whether tasks are to be sent that run on each worker.
     pub(crate) fn look(&mut self, runtime: &Arc<WatchedRuntime>, scale: Scale, at: Ticks) -> bool {
         if cfg!(panic = "abort") || self.has_found() {
@@ -146,10 +152,12 @@ mod tests {
     fn where_it_fails_again_and_again_it_is_tried_more_and_more_rarely() {
         let mut search = TimerSearch::new();
         for wait_ms in [20, 40, 80, 160] {
+            assert!(!search.is_settled());
             search.judge(TimedWait::Epoll(5), None, Scale::NANOSECONDS, Ticks(1_000 * MS));
             assert_eq!(search.next_at, Ticks((1_000 + wait_ms) * MS));
         }
         (0..20).for_each(|_| search.judge(TimedWait::Epoll(5), Some(false), Scale::NANOSECONDS, Ticks(0)));
         assert_eq!(search.next_at, Ticks(LAST_AGAIN_NS));
+        assert!(search.is_settled() && !search.has_found());
     }
 }

@@ -7,6 +7,7 @@
 use crate::activity::{Activity, Counters};
 use crate::description::Tier;
 use crate::epoll_wait::own_thread;
+use crate::hidden_polls::{BusyPeriod, HiddenPolls};
 use crate::runtime::{Member, WatchedRuntime};
 use loopscope_probe::observer::{Observer, Sighting};
 use loopscope_probe::{Clock, Ticks};
@@ -15,9 +16,16 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// The agent looks this often at a worker that was attached to and is busy, in nanoseconds: a busy period begins so
 /// much late, and a stall is to be told within 10 ms. Most of a look's cost is to wake the agent.
-const LOOK_NS: u64 = 8_000_000;
-/// A worker with hooks rings when it wakes; while it is busy its hidden polls are looked for this often.
+const LOOK_NS: u64 = 9_000_000;
+/// A worker of which is not known when it was busy, or who runs it, is looked at this often, in nanoseconds.
 const TURN_LOOK_NS: u64 = 10_000_000;
+/// A worker with hooks rings when it wakes. A busy period that is so old at a look is looked at so soon again, in nanoseconds: the
+/// nearer the looks, the better is known when its hidden polls were. A younger one will most likely be over by then; where it is
+/// not, the agent looks when it has lasted for the threshold.
+const LASTING_NS: u64 = 5_000_000;
+const LASTING_LOOK_NS: u64 = 20_000_000;
+/// What only a second look decides is looked at again so soon, in nanoseconds.
+const SECOND_LOOK_NS: u64 = 1_000_000;
 /// A worker that was awake this long ago may be so again soon. Later its runtime's page tells when to look
 /// (`runtime_observer.rs`).
 const RECENT_NS: u64 = 100_000_000;
@@ -39,7 +47,8 @@ pub(crate) struct Worker {
     is_left: AtomicBool,
     /// Odd while the thread is busy, and another number for each period: the thread publishes (release) what follows with it.
     period: AtomicU64,
-    /// The counters when the period began.
+    /// When the period began, in ticks, and the counters then.
+    began: AtomicU64,
     base_busy_ns: AtomicU64,
     base_parks: AtomicU64,
     watched: Mutex<Watched>,
@@ -56,6 +65,8 @@ struct Watched {
     contradicted: u64,
     /// The counters at the last look.
     counters: Counters,
+    /// Of a worker with hooks.
+    hidden_polls: HiddenPolls,
 }
 
 impl Worker {
@@ -65,7 +76,8 @@ impl Worker {
         let counters = index.map(|index| runtime.counters(index)).unwrap_or_default();
         let now = clock.now();
         let activity = Activity::new(clock.scale(), now, counters);
-        let watched = Mutex::new(Watched { activity, clock, active_at: now, contradicted: 0, counters });
+        let hidden_polls = HiddenPolls::default();
+        let watched = Watched { activity, clock, active_at: now, contradicted: 0, counters, hidden_polls };
         Worker {
             runtime,
             tier,
@@ -74,9 +86,10 @@ impl Worker {
             thread: own_thread(),
             is_left: AtomicBool::new(false),
             period: AtomicU64::new(0),
+            began: AtomicU64::new(0),
             base_busy_ns: AtomicU64::new(0),
             base_parks: AtomicU64::new(0),
-            watched,
+            watched: Mutex::new(watched),
         }
     }
 
@@ -94,7 +107,10 @@ impl Worker {
     }
 
     /// The thread's side: a busy period begins.
-    pub(crate) fn begin_period(&self) {
+    pub(crate) fn begin_period(&self, now: Ticks) {
+        // Whoever sees a word of this period sees that the one before has ended.
+        fence(Ordering::Release);
+        self.began.store(now.0, Ordering::Relaxed);
         if let Some(index) = self.index() {
             let counters = self.runtime.counters(index);
             self.base_busy_ns.store(counters.busy_ns, Ordering::Relaxed);
@@ -123,31 +139,46 @@ impl Worker {
         if period & 1 == 0 {
             return Sighting::nothing();
         }
+        let began = Ticks(self.began.load(Ordering::Relaxed));
         let base_busy_ns = self.base_busy_ns.load(Ordering::Relaxed);
         let base_parks = self.base_parks.load(Ordering::Relaxed);
         let counters = self.runtime.counters(index);
         fence(Ordering::Acquire);
-        let sighting = Sighting::nothing().again_within(TURN_LOOK_NS);
         if self.period.load(Ordering::Relaxed) != period {
-            return sighting;
+            return Sighting::nothing();
         }
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         // While this thread is in one busy period, its worker parked: another thread does that work now. Seen twice, because
         // the counter may be seen before the thread's own word is.
-        let is_contradicted = counters.parks != base_parks && base_parks.is_multiple_of(2);
-        if is_contradicted && std::mem::replace(&mut watched.contradicted, period) == period {
-            self.leave();
-            return Sighting::nothing().retired();
+        if counters.parks != base_parks && base_parks.is_multiple_of(2) {
+            if std::mem::replace(&mut watched.contradicted, period) == period {
+                self.leave();
+                return Sighting::nothing().retired();
+            }
+            return Sighting::nothing().turn(at.0).again_within(SECOND_LOOK_NS);
         }
         watched.counters = counters;
         // Nobody says when it goes on: each look is taken for a poll.
         if !self.runtime.is_driven() {
-            return sighting.turn(at.0);
+            return Sighting::nothing().turn(at.0).again_within(TURN_LOOK_NS);
         }
         if counters.busy_ns == base_busy_ns {
             self.suspect(&watched);
         }
-        sighting.turn(counters.busy_ns.saturating_sub(base_busy_ns))
+        self.hidden_polls(&mut watched, at, BusyPeriod { number: period, began, base_busy_ns })
+    }
+
+    fn hidden_polls(&self, watched: &mut Watched, at: Ticks, period: BusyPeriod) -> Sighting {
+        let scale = watched.clock.scale();
+        let busy_ns = watched.counters.busy_ns;
+        let last = watched.hidden_polls.look(scale, at, period, busy_ns);
+        let sighting = match scale.ns(at.since(period.began)) {
+            _ if last.is_some_and(|last| last.is_vague) => Sighting::nothing().again_within(SECOND_LOOK_NS),
+            LASTING_NS.. => Sighting::nothing().again_within(LASTING_LOOK_NS),
+            _ => Sighting::nothing(),
+        };
+        let number = busy_ns.saturating_sub(period.base_busy_ns);
+        last.map_or(sighting, |last| sighting.turn_at(number, last.at))
     }
 
     /// A worker that tells nothing: its counters tell when it was busy.
@@ -192,6 +223,15 @@ impl Member for Worker {
 
     fn thread(&self) -> Option<u32> {
         self.thread
+    }
+
+    fn began_with(&self, counters: Counters) -> Option<Ticks> {
+        let period = self.period.load(Ordering::Acquire);
+        let began = Ticks(self.began.load(Ordering::Relaxed));
+        let base_busy_ns = self.base_busy_ns.load(Ordering::Relaxed);
+        fence(Ordering::Acquire);
+        let is_so = period & 1 == 1 && base_busy_ns == counters.busy_ns;
+        (is_so && self.period.load(Ordering::Relaxed) == period).then_some(began)
     }
 
     fn is_left(&self) -> bool {

@@ -165,7 +165,7 @@ impl WorkerPage {
         (self.busy_from, self.checked) = (now, now);
         self.writer.unpark_untold(now);
         self.writer.phase(tasks());
-        self.worker.begin_period();
+        self.worker.begin_period(now);
     }
 
     /// A wrapped poll begins that is in no other; its task has waited so long to run, where that is known.

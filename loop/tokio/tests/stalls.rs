@@ -40,6 +40,15 @@ fn a_block_is_told_while_it_lasts_with_its_line_and_then_is_over() {
     }
 }
 
+/// Returns the kinds to run with: all, or those the environment names, as "Attach Multi", for the long runs.
+fn kinds() -> Vec<(Tier, Flavor)> {
+    let Ok(named) = std::env::var("LOOPSCOPE_TEST_KINDS") else { return KINDS.into() };
+    let is_named = |(tier, flavor): &(Tier, Flavor)| named.contains(&format!("{tier:?} {flavor:?}"));
+    let kinds: Vec<_> = KINDS.into_iter().filter(is_named).collect();
+    assert!(!kinds.is_empty(), "no kind of LOOPSCOPE_TEST_KINDS={named} is known");
+    kinds
+}
+
 /// Returns a number of the environment: the long runs are made by hand.
 fn of_environment(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(otherwise)
@@ -51,7 +60,7 @@ fn blocks_of_a_tenth_of_a_second_are_told_before_they_end() {
     let _turn = turn();
     let agent = agent(50);
     let rounds = of_environment("LOOPSCOPE_TEST_BLOCKS", 4);
-    for (tier, flavor) in KINDS {
+    for (tier, flavor) in kinds() {
         let name = format!("tenths {tier:?} {flavor:?}");
         let running = Running::start(tier, flavor, &name);
         running.wait_for_workers(&name, if flavor == Flavor::Multi { 2 } else { 1 });
@@ -84,7 +93,7 @@ fn busy_tasks_that_yield_are_no_stall_and_a_block_beside_them_is() {
     let _turn = turn();
     // Others use this machine: a thread that has no processor for so long is a stall.
     let agent = agent(250);
-    for (tier, flavor) in KINDS {
+    for (tier, flavor) in kinds() {
         let name = format!("yields {tier:?} {flavor:?}");
         let running = Running::start(tier, flavor, &name);
         running.wait_for_workers(&name, if flavor == Flavor::Multi { 2 } else { 1 });

@@ -6,7 +6,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-const DEMO_HELP: &str = "\
+/// What the demo does when asked, with its figures.
+pub const DEMO_HELP: &str = "\
 Runs a small HTTP/1.1 service on loopscope's own event loop, with load from a second loop in the same process. Send \
 it requests of your own with curl or wrk.
 With --trouble it misbehaves every two seconds, in functions named after what they do, so that metrics, `loopscope \

@@ -22,6 +22,7 @@ Examples:
   loopscope flame 4711 --of cpu --hz 499 -o cpu.svg
   loopscope flame 4711 --for 2s --format folded -o - | sort -nk2 | tail
   loopscope flame web -o before.folded; loopscope flame web --diff before.folded -o diff.svg --fail-above 10%
+  loopscope flame after.folded --diff before.folded --normalize       two captures, compared later
   loopscope flame http://127.0.0.1:9464 --for 5s -o web.trace.json      open it at ui.perfetto.dev
   loopscope flame 4711 --incident 4711-3 -o stall.svg
 
@@ -36,7 +37,8 @@ Exit codes:
 #[derive(Debug, Args)]
 #[command(after_help = FLAME_HELP)]
 pub struct FlameArguments {
-    /// Pid, name of a process or loop, or URL of an agent; optional if there is only one process
+    /// Pid, name of a process or loop, or URL of an agent; optional if there is only one process. With --diff also a
+    /// folded file: the two files are compared, and nothing is captured
     pub target: Option<String>,
     /// How long to watch: 500ms, 10s, 2m
     #[arg(long = "for", value_name = "DURATION", default_value = "10s", value_parser = duration::parse)]

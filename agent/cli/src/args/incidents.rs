@@ -51,6 +51,9 @@ pub struct IncidentsArguments {
     /// Print JSON instead of text: the incidents, and a summary by loop and site
     #[arg(long)]
     pub json: bool,
+    /// Show every frame of the incident's stacks, without folding those of libraries
+    #[arg(long)]
+    pub all_frames: bool,
     /// List at most this many, the newest
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub last: u32,
@@ -94,6 +97,7 @@ mod tests {
                 since: None,
                 class: None,
                 all: false,
+                all_frames: false,
                 last: 20,
                 flame: None,
                 trace: None,

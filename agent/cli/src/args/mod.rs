@@ -18,6 +18,8 @@ mod top;
 pub use access::AccessArguments;
 pub use attach::AttachArguments;
 pub use completions::{CompletionsArguments, Shell};
+#[cfg(test)]
+pub use demo::DEMO_HELP;
 pub use demo::{DemoArguments, Trouble};
 pub use doctor::{DoctorArguments, FailOn};
 pub use flame::FlameArguments;

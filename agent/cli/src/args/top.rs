@@ -9,7 +9,8 @@ Live view of all loops of this machine, or of a TARGET: the running callback and
 stalls, pool, heaviest sites and recent incidents. It works for blocked loops too.
 It only reads shared memory. Figures cover the time since the previous refresh.
 Keys: arrows or j k to choose a loop, Enter for its details, s to sort by another column, r to reverse, / to \
-filter by process or loop, w to show each worker of a runtime, space to pause, ? for help, q to quit.
+filter by process or loop, w to show each worker of a runtime, a to list processes that exited while idle, too, \
+space to pause, ? for help, q to quit.
 If stdout is not a terminal, or TERM is dumb, the table is printed once.
 
 Examples:

@@ -216,7 +216,9 @@ fn conclusion(end: &End, served: u64, load: &Outcome) -> String {
 /// Says that jobs had to wait for the pool, where they had.
 fn pool_words(pool: Option<&PoolValues>) -> String {
     let Some(pool) = pool.filter(|pool| pool.saturated_ns > POOL_FULL_NS) else { return String::new() };
-    let longest = pool.wait.iter().filter_map(|wait| wait.quantile_ns(1.0)).max().unwrap_or(0);
+    // Those that wait still are in no histogram; of a pool that let nothing through, there are no others.
+    let ended = pool.wait.iter().filter_map(|wait| wait.quantile_ns(1.0)).max().unwrap_or(0);
+    let longest = ended.max(pool.oldest_wait_ns.unwrap_or(0));
     let waits = match pool.queued.unwrap_or(0) {
         0 => String::new(),
         1 => "; 1 job was still queued".to_owned(),
@@ -240,15 +242,33 @@ mod tests {
         let text = conclusion(&End { lasted_ns: 6_000_000_000, stalls, ..End::default() }, 100, &load);
         assert!(text.contains("Served 100 requests in 6.0 s"), "{text}");
         assert!(text.contains("3 stalls, the worst 301 ms in timer parse_invoices (x.rs:1)"), "{text}");
-        let mut pool = PoolValues { saturated_ns: 4_500_000_000, queued: Some(20), ..PoolValues::default() };
-        let full = conclusion(&End { pool: Some(pool.clone()), ..End::default() }, 0, &load);
-        assert!(
-            full.contains("jobs queued for 4.5 s") && full.contains("20 jobs were still queued"),
-            "{full}"
-        );
-        pool.saturated_ns = 0;
-        assert!(!conclusion(&End { pool: Some(pool), ..End::default() }, 0, &load).contains("pool"));
         let quiet = conclusion(&End { lasted_ns: 1, ..End::default() }, 0, &load);
         assert!(quiet.contains("No stall longer than 100ms"), "{quiet}");
+    }
+
+    #[test]
+    fn the_conclusion_says_for_how_long_jobs_waited_also_those_that_wait_still() {
+        let told = |pool: PoolValues| pool_words(Some(&pool));
+        // Nothing got through.
+        let stuck = PoolValues {
+            saturated_ns: 4_500_000_000,
+            queued: Some(20),
+            oldest_wait_ns: Some(4_400_000_000),
+            ..PoolValues::default()
+        };
+        assert_eq!(
+            told(stuck.clone()),
+            "The pool was full with jobs queued for 4.5 s; longest wait 4.4 s; 20 jobs were still queued.\n"
+        );
+        let one = PoolValues { queued: Some(1), ..stuck.clone() };
+        assert!(told(one).ends_with("; 1 job was still queued.\n"));
+        let mut over = PoolValues { queued: Some(0), oldest_wait_ns: Some(0), ..stuck.clone() };
+        over.wait[0].buckets[loopscope_probe::raw::histogram::slot(2_000_000_000)] = 1;
+        over.wait[1].buckets[0] = 9;
+        let longest = show_ns(over.wait[0].quantile_ns(1.0).unwrap());
+        assert!(told(over).ends_with(&format!("; longest wait {longest}.\n")), "{longest}");
+        // A pool that was full for a moment is not told of.
+        assert_eq!(told(PoolValues { saturated_ns: POOL_FULL_NS, ..stuck }), "");
+        assert_eq!(pool_words(None), "");
     }
 }

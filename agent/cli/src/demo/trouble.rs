@@ -2,7 +2,7 @@
 
 use super::service::Service;
 use crate::args::Trouble;
-use loopscope_loop::Cx;
+use loopscope_loop::{Cx, simulate};
 use loopscope_probe::Clock;
 use std::time::Duration;
 
@@ -109,6 +109,9 @@ fn import_images(cx: &mut Cx<'_, Service>) {
 
 /// A job that waits, as one on a slow disk would.
 fn resize_image() {
+    if simulate::advance(POOL_JOB) {
+        return;
+    }
     let until = Deadline::after(POOL_JOB);
     while !until.has_passed() {
         std::thread::park_timeout(POOL_JOB);
@@ -130,8 +133,11 @@ fn expire_session(_cx: &mut Cx<'_, Service>) {
 
 /// Computes for so long, and returns something that depends on it.
 pub fn compute(duration: Duration) -> u64 {
-    let until = Deadline::after(duration);
     let mut sum: u64 = 0xcbf2_9ce4_8422_2325;
+    if simulate::advance(duration) {
+        return sum;
+    }
+    let until = Deadline::after(duration);
     while !until.has_passed() {
         for byte in 0..1_000u64 {
             sum = (sum ^ byte).wrapping_mul(0x0100_0000_01b3);
@@ -162,7 +168,68 @@ impl Deadline {
 
 #[cfg(test)]
 mod tests {
+    use super::super::routes::route;
     use super::*;
+    use crate::args::DEMO_HELP;
+    use loopscope_loop::{Loop, Mode};
+    use loopscope_probe::Kind;
+    use loopscope_report::compute::sites::totals;
+
+    /// Lets it go wrong for so many seconds, in virtual time. Returns how often each timer ran, and how many jobs did.
+    fn ran(trouble: Trouble, seconds: f64) -> (impl Fn(&str) -> u64, u64) {
+        let service = Service::new(Default::default(), route);
+        let mut event_loop = Loop::builder(service).virtual_time().build().unwrap();
+        event_loop.main(|cx| {
+            arm(cx, trouble);
+            cx.after(Duration::from_secs_f64(seconds), |cx| cx.stop());
+        });
+        event_loop.run(Mode::Default).unwrap();
+        let page = event_loop.page().unwrap().snapshot(event_loop.page_clock().unwrap());
+        let (sites, jobs) =
+            (totals(&page), page.pool.map_or(0, |pool| pool.run.iter().map(|run| run.count()).sum()));
+        let calls_of = move |name: &str| {
+            let named = sites.iter().filter(|site| {
+                site.kind == Some(Kind::Timer) && site.label.starts_with(&format!("{name} ("))
+            });
+            named.map(|site| site.calls).sum()
+        };
+        (calls_of, jobs)
+    }
+
+    #[test]
+    fn it_goes_wrong_every_two_seconds_as_the_help_says() {
+        assert!(DEMO_HELP.contains("it misbehaves every two seconds"));
+        let (calls_of, jobs) = ran(Trouble::Block, 20.9);
+        assert_eq!((calls_of("parse_invoices"), jobs), (10, 0));
+        let (calls_of, jobs) = ran(Trouble::Pool, 3.9);
+        assert_eq!((calls_of("import_images"), jobs), (1, 40));
+        let (calls_of, _) = ran(Trouble::Timers, 3.9);
+        assert_eq!((calls_of("arm_session_timers"), calls_of("expire_session")), (1, 500));
+        let (calls_of, _) = ran(Trouble::None, 10.0);
+        assert_eq!(calls_of("parse_invoices"), 0);
+        // One after the other, each in its turn.
+        let (calls_of, jobs) = ran(Trouble::Mixed, 11.9);
+        assert_eq!((calls_of("choose_trouble"), jobs), (5, 40));
+        for name in
+            ["parse_invoices", "start_retries", "start_deferring", "import_images", "arm_session_timers"]
+        {
+            assert_eq!(calls_of(name), 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_help_has_the_figures_of_the_code() {
+        let ms = |length: Duration| format!("{} ms", length.as_millis());
+        for line in [
+            format!("block       parse_invoices computes for {} ", ms(LENGTH)),
+            format!("microtasks  retry_promise queues itself again, as a microtask, for {}", ms(LENGTH)),
+            format!("nexttick    defer_again queues itself again, as a tick, for {}", ms(LENGTH)),
+            format!("pool        {POOL_JOBS} jobs of resize_image, {} each", ms(POOL_JOB)),
+            format!("timers      {SESSIONS} timers of expire_session, {} each", ms(SESSION_RUN)),
+        ] {
+            assert!(DEMO_HELP.contains(&line), "{line}");
+        }
+    }
 
     #[test]
     fn computing_takes_as_long_as_it_is_told() {

@@ -9,11 +9,13 @@ use crate::pages::{LoopPage, Process};
 use crate::{duration, http};
 use indicatif::{ProgressBar, ProgressStyle};
 use loopscope_probe::raw::clock::unix_ns;
+use loopscope_probe::raw::snapshot::Facts;
 use loopscope_probe::{Clock, Snapshot};
 use loopscope_report::duration::show_ns;
 use loopscope_report::profiles::SiteChange;
 use loopscope_report::profiles::widest::{self, SiteTime, StackShape};
 use loopscope_report::profiles::{FlameError, Follower, Format, Of, Profile, Timeline};
+use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -55,6 +57,16 @@ pub fn of_process(process: &Process, plan: &Plan) -> Result<Capture, Failure> {
         Format::Trace => timeline_of(process, plan),
         _ => callbacks_of(process, plan),
     }
+}
+
+/// Compares what a file has with what the plan compares with; nothing is captured.
+///
+/// # Errors
+/// It cannot be drawn.
+pub fn of_files(after: &Profile, path: &Path, plan: &Plan) -> Result<Capture, Failure> {
+    let file = draw(after, plan, &path.display().to_string())?;
+    let changes = changes(after, plan);
+    Ok(Capture { ended: Ended::InTime, lasted_ns: 0, sites: None, changes, notes: Vec::new(), file })
 }
 
 fn has_loop(process: &Process, name: Option<&str>) -> Result<(), Failure> {
@@ -125,7 +137,7 @@ fn timeline_of(process: &Process, plan: &Plan) -> Result<Capture, Failure> {
     })?;
     for (page, follower) in followed {
         if let Ok(copy) = page.read() {
-            timeline.push(follower.finish(&copy, page.clock().now()));
+            timeline.push(follower.finish(&copy, page.clock().now(), &frame_name(page, &copy.facts())));
         }
     }
     let lost = timeline.lost();
@@ -176,13 +188,15 @@ fn watch(
 fn snapshots(process: &Process, plan: &Plan) -> Vec<Snapshot> {
     let named = |page: &LoopPage| {
         let mut copy = page.snapshot().ok()?;
-        // Of two loops of one name, each by its own; a worker is told from others by its name.
-        if copy.facts.worker.is_none() {
-            copy.facts.name.clone_from(&page.called.label);
-        }
+        copy.facts.name = frame_name(page, &copy.facts);
         Some(copy)
     };
     wanted(process, plan).filter_map(named).collect()
+}
+
+/// Returns what a loop is called in captures: of two of one name, each by its own; a worker is told from others by its name.
+fn frame_name(page: &LoopPage, facts: &Facts) -> String {
+    if facts.worker.is_none() { page.called.label.clone() } else { facts.name.clone() }
 }
 
 /// Returns the pages of the loops that are to be captured.
@@ -305,7 +319,16 @@ mod tests {
 
     fn plan(format: Format) -> Plan {
         let length = Duration::from_secs(1);
-        Plan { of: Of::Cpu, format, length, hz: None, loop_name: None, before: None, fail_above: None }
+        Plan {
+            of: Of::Cpu,
+            format,
+            length,
+            hz: None,
+            loop_name: None,
+            before: None,
+            after: None,
+            fail_above: None,
+        }
     }
 
     /// Answers each request like this, and counts them. Returns the URL.

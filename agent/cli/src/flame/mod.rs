@@ -17,7 +17,7 @@ use loopscope_report::profiles::widest::SiteTime;
 use loopscope_report::profiles::{FlameError, Format, Of, SiteChange};
 use plan::Plan;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// How many sites the summary names, and how many that have changed.
 const SITES_SHOWN: usize = 5;
@@ -29,6 +29,11 @@ const CHANGES_SHOWN: usize = 10;
 /// See [`Failure`]: the target is not there, nothing happened in it, or the file cannot be written.
 pub fn run(options: &FlameArguments) -> Result<(), Failure> {
     let plan = Plan::new(options)?;
+    if let Some((after, file)) = &plan.after {
+        let path = options.output.clone().unwrap_or_else(|| plan.path_of(&file.to_string_lossy()));
+        let destination = Destination::open(&path)?;
+        return finish(options, &plan, &path, destination, &capture::of_files(after, file, &plan)?);
+    }
     let target = Target::find(options.target.as_deref())?;
     let incident = options.incident.as_deref();
     let path = options.output.clone().unwrap_or_else(|| plan.default_path(&target, incident));
@@ -43,8 +48,19 @@ pub fn run(options: &FlameArguments) -> Result<(), Failure> {
         (Target::Process(process), None) => capture::of_process(process, &plan)?,
         (Target::Url(url), None) => capture::of_agent(&Endpoint::given(url), &plan)?,
     };
+    finish(options, &plan, &path, destination, &capture)
+}
+
+/// Writes the file, says what is in it, and fails where a site grew by more than is allowed.
+fn finish(
+    options: &FlameArguments,
+    plan: &Plan,
+    path: &Path,
+    destination: Destination,
+    capture: &Capture,
+) -> Result<(), Failure> {
     destination.write(&capture.file)?;
-    let summary = CaptureSummary { capture: &capture, path: &path, plan: &plan };
+    let summary = CaptureSummary { capture, path, plan };
     match (options.json, path == Path::new("-")) {
         (true, _) => print_json(&summary.json())?,
         (false, true) => tell(&summary.text()),
@@ -123,7 +139,7 @@ fn written_to(path: &Path, format: Format) -> String {
 
 struct CaptureSummary<'a> {
     capture: &'a Capture,
-    path: &'a PathBuf,
+    path: &'a Path,
     plan: &'a Plan,
 }
 
@@ -162,12 +178,14 @@ impl CaptureSummary<'_> {
             Ended::Interrupted => "interrupted",
             Ended::ProcessGone => "process_ended",
         };
+        // Files do not tell how they were captured.
+        let is_captured = self.plan.after.is_none();
         json!({
             "file": self.path.to_string_lossy(),
-            "of": self.plan.of.name(),
+            "of": is_captured.then(|| self.plan.of.name()),
             "format": self.plan.format.name(),
-            "seconds": capture.lasted_ns as f64 / 1e9,
-            "ended": ended,
+            "seconds": is_captured.then_some(capture.lasted_ns as f64 / 1e9),
+            "ended": is_captured.then_some(ended),
             "notes": capture.notes,
             "changes": capture.changes.iter().map(change_json).collect::<Vec<_>>(),
             "sites": capture.sites.as_ref().map(|sites| sites.iter().map(site).collect::<Vec<_>>()),

@@ -26,6 +26,8 @@ pub struct Plan {
     pub loop_name: Option<String>,
     /// The profile to compare with, and how.
     pub before: Option<(Profile, Totals)>,
+    /// What to compare it with, and its file, where that was captured before, too.
+    pub after: Option<(Profile, PathBuf)>,
     /// The greatest growth of one callback site that is no failure, as part of all time.
     pub fail_above: Option<f64>,
 }
@@ -56,9 +58,11 @@ impl Plan {
             return usage("--diff writes svg: omit --format, and give -o a file that ends in .svg");
         }
         let totals = if options.normalize { Totals::Equal } else { Totals::AsMeasured };
-        let before = options.diff.as_deref().map(before).transpose()?.map(|before| (before, totals));
+        let before = options.diff.as_deref().map(|path| folded("--diff", path)).transpose()?;
+        let before = before.map(|before| (before, totals));
+        let after = after(options)?;
         let (length, hz, loop_name) = (options.duration, options.hz, options.loop_name.clone());
-        Ok(Plan { of, format, length, hz, loop_name, before, fail_above: options.fail_above })
+        Ok(Plan { of, format, length, hz, loop_name, before, after, fail_above: options.fail_above })
     }
 
     /// Returns the path and query to ask an agent for.
@@ -92,10 +96,16 @@ impl Plan {
     /// Returns the name of the file to write where none was given.
     pub fn default_path(&self, target: &Target, incident: Option<&str>) -> PathBuf {
         let who = match (incident, target) {
-            (Some(id), _) => plain(id),
+            (Some(id), _) => id.to_owned(),
             (None, Target::Process(process)) => process.owner.pid.to_string(),
-            (None, Target::Url(url)) => plain(url.trim_start_matches("http://")),
+            (None, Target::Url(url)) => url.trim_start_matches("http://").to_owned(),
         };
+        self.path_of(&who)
+    }
+
+    /// Returns the name of the file to write about someone.
+    pub fn path_of(&self, who: &str) -> PathBuf {
+        let who = plain(who);
         let what = match (&self.before, self.of) {
             (Some(_), _) => "-diff".to_owned(),
             (None, Of::Callbacks) => String::new(),
@@ -126,8 +136,29 @@ fn format_of(path: Option<&Path>) -> Result<Format, Failure> {
     }
 }
 
-fn before(path: &Path) -> Result<Profile, Failure> {
-    let because = |because: String| Failure::Usage(format!("--diff {}: {because}", path.display()));
+/// Reads the file that the target names, where that is one of folded stacks and there is one to compare it with.
+///
+/// # Errors
+/// The file cannot be read, or something is asked for that only a capture has.
+fn after(options: &FlameArguments) -> Result<Option<(Profile, PathBuf)>, Failure> {
+    let is_folded = |path: &Path| Format::of_file(&path.to_string_lossy()) == Some(Format::Folded);
+    let path = options.target.as_deref().filter(|_| options.diff.is_some()).map(Path::new);
+    let Some(path) = path.filter(|path| is_folded(path)) else { return Ok(None) };
+    let of_captures = [
+        ("--hz", options.hz.is_some()),
+        ("--loop", options.loop_name.is_some()),
+        ("--incident", options.incident.is_some()),
+    ];
+    if let Some((option, _)) = of_captures.iter().find(|(_, is_given)| *is_given) {
+        let why = format!("{option}: two files are compared, and nothing is captured; omit it");
+        return Err(Failure::Usage(why));
+    }
+    Ok(Some((folded("TARGET", path)?, path.to_owned())))
+}
+
+/// Reads a file of folded stacks, which `argument` names.
+fn folded(argument: &str, path: &Path) -> Result<Profile, Failure> {
+    let because = |because: String| Failure::Usage(format!("{argument} {}: {because}", path.display()));
     let bytes = fs::read(path).map_err(|error| because(error.to_string()))?;
     if matches!(bytes.first(), Some(b'<' | b'{' | 0x1f)) {
         return Err(because(
@@ -154,7 +185,16 @@ mod tests {
     use super::*;
 
     fn plan(of: Of, length: Duration) -> Plan {
-        Plan { of, format: Format::Svg, length, hz: None, loop_name: None, before: None, fail_above: None }
+        Plan {
+            of,
+            format: Format::Svg,
+            length,
+            hz: None,
+            loop_name: None,
+            before: None,
+            after: None,
+            fail_above: None,
+        }
     }
 
     #[test]

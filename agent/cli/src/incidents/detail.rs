@@ -6,11 +6,12 @@ use super::utc_time::utc;
 use crate::paint::Paint;
 use loopscope_report::duration::show_ns;
 use loopscope_report::incident::{
-    Class, Frame, Incident, IncidentKind, LoopFigures, Record, Severity, StackCount,
+    Class, Frame, Incident, IncidentKind, LoopFigures, Record, Severity, StackCount, StackLine,
 };
-use loopscope_report::words::without_directories;
+use loopscope_report::short_names::{one_line, short_names};
+use loopscope_report::words::thousands;
 
-/// At most so many frames of a stack are shown in text; JSON has all.
+/// At most so many lines of a stack are shown in text, where not all frames are asked for.
 const FRAMES_SHOWN: usize = 24;
 /// At most so many callbacks, the last ones.
 const RECORDS_SHOWN: usize = 20;
@@ -19,13 +20,22 @@ const GROUPS_SHOWN: usize = 8;
 /// The column where facts begin.
 const FACTS: usize = 12;
 
+/// How much of a stack is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frames {
+    /// What runs, with frames of libraries folded.
+    Folded,
+    /// All.
+    All,
+}
+
 /// Writes one incident.
-pub fn text(paint: Paint, found: &Found, now_unix_ns: u64) -> String {
+pub fn text(paint: Paint, found: &Found, frames: Frames, now_unix_ns: u64) -> String {
     let incident = &found.incident;
     let sections = [
         headline(paint, found),
         facts(paint, found, now_unix_ns),
-        stacks(paint, incident),
+        stacks(paint, incident, frames),
         groups(paint, incident),
         records(paint, incident),
         jobs(paint, incident),
@@ -175,7 +185,7 @@ fn class(incident: &Incident) -> String {
     )
 }
 
-fn stacks(paint: Paint, incident: &Incident) -> String {
+fn stacks(paint: Paint, incident: &Incident, frames: Frames) -> String {
     let shown: Vec<&StackCount> = incident.stacks.iter().filter(|stack| !stack.frames.is_empty()).collect();
     let all = incident.stacks.iter().fold(0, |sum: u64, stack| sum.saturating_add(stack.count));
     let mut text = String::new();
@@ -186,20 +196,10 @@ fn stacks(paint: Paint, incident: &Incident) -> String {
         let ages: Vec<String> = stack.ages_ns.iter().map(|ns| show_ns(*ns)).collect();
         let at = if ages.is_empty() { String::new() } else { format!(" at {}", ages.join(", ")) };
         text += &paint.paragraph("  ", 4, &format!("{} x{at}", stack.count), |line| paint.faint(line));
-        let frames = stack.callback_frames();
-        for (number, frame) in frames.iter().take(FRAMES_SHOWN).enumerate() {
-            text += &frame_line(paint, frame, stack.guilty == Some(number));
-        }
-        let inner = frames.len().saturating_sub(FRAMES_SHOWN);
-        let outer = stack.frames.len() - frames.len();
-        let words = &incident.words;
-        let (inside, outside) =
-            (format!("of the {}", words.callback), format!("of the {} and what started it", words.lane));
-        for (count, what) in [(inner, inside), (outer, outside)] {
-            if count > 0 {
-                text += &format!("    {}\n", paint.faint(&format!("... {count} {what}; use --json for all")));
-            }
-        }
+        text += &match frames {
+            Frames::Folded => folded_stack(paint, incident, stack),
+            Frames::All => whole_stack(paint, stack),
+        };
         if let Some(note) = &stack.note {
             text += &paint.paragraph("    note: ", 10, note, str::to_owned);
         }
@@ -223,6 +223,34 @@ fn stacks(paint: Paint, incident: &Incident) -> String {
     text
 }
 
+fn whole_stack(paint: Paint, stack: &StackCount) -> String {
+    let lines = stack.frames.iter().enumerate();
+    lines.map(|(number, frame)| frame_line(paint, frame, stack.guilty == Some(number))).collect()
+}
+
+fn folded_stack(paint: Paint, incident: &Incident, stack: &StackCount) -> String {
+    let lines = stack.folded();
+    let left_out = |text: &str| format!("    {}\n", paint.faint(&format!("... {text}")));
+    let mut text = String::new();
+    for line in lines.iter().take(FRAMES_SHOWN) {
+        text += &match line {
+            StackLine::Frame(frame, is_guilty) => frame_line(paint, frame, *is_guilty),
+            line => left_out(&cut(&line.words(), paint.columns.saturating_sub(8))),
+        };
+    }
+    let inner: usize = lines.iter().skip(FRAMES_SHOWN).map(StackLine::frames).sum();
+    let outer = stack.frames.len() - stack.callback_frames().len();
+    let words = &incident.words;
+    let (inside, outside) =
+        (format!("of the {}", words.callback), format!("of the {} and what started it", words.lane));
+    for (count, what) in [(inner, inside), (outer, outside)] {
+        if count > 0 {
+            text += &left_out(&format!("{count} {what}; use --all-frames for all"));
+        }
+    }
+    text
+}
+
 fn frame_line(paint: Paint, frame: &Frame, is_guilty: bool) -> String {
     let place = frame.place().or(frame.module.clone()).unwrap_or_default();
     let (mark, paint_line): (&str, fn(Paint, &str) -> String) = match (is_guilty, frame.owner.is_program()) {
@@ -235,7 +263,7 @@ fn frame_line(paint: Paint, frame: &Frame, is_guilty: bool) -> String {
     if beside.chars().count() <= room {
         return format!("{mark}{}\n", paint_line(paint, beside.trim_end()));
     }
-    let function = cut(&frame.function, room);
+    let function = cut(&short_names(&frame.function), room);
     // Of a path, the end tells more.
     let place = cut_front(&place, room.saturating_sub(4));
     format!("{mark}{}\n        {}\n", paint_line(paint, &function), paint.faint(&place))
@@ -262,7 +290,7 @@ fn with_site(paint: Paint, line: &str, site: &str) -> String {
     let whole = format!("{line}{site}");
     match whole.chars().count() <= paint.columns {
         true => whole,
-        false => cut(&format!("{line}{}", without_directories(site)), paint.columns),
+        false => cut(&format!("{line}{}", one_line(site)), paint.columns),
     }
 }
 
@@ -289,7 +317,30 @@ fn groups(paint: Paint, incident: &Incident) -> String {
         let what = kind_at(&group.kind, &group.label);
         text += &format!("{}\n", with_site(paint, &line, &format!("{what}{after}")));
     }
-    text
+    text + &unobserved(paint, incident)
+}
+
+/// Says how many of what ran nobody saw, where there are some: the figures of the groups have a guess of them.
+fn unobserved(paint: Paint, incident: &Incident) -> String {
+    let words = &incident.words;
+    let (one, many) = match incident.kind {
+        IncidentKind::Pool => (&words.job, &words.jobs),
+        _ => (&words.callback, &words.callbacks),
+    };
+    let number = incident.unobserved;
+    let noun = if number == 1 { one } else { many };
+    match number {
+        0 => String::new(),
+        _ => paint.paragraph(
+            "  ",
+            2,
+            &format!(
+                "{} {noun} not observed: COUNT and TOTAL are estimates from the others",
+                thousands(number)
+            ),
+            |line| paint.faint(line),
+        ),
+    }
 }
 
 /// Names what ran: its kind and place, or its kind alone where no place is known.

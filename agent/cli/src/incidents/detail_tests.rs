@@ -1,7 +1,7 @@
 //! One incident in full, as people read it.
 
 use super::*;
-use loopscope_report::incident::{Culprit, Group, PoolState, Span};
+use loopscope_report::incident::{Culprit, FrameOwner, Group, PoolState, Span};
 
 fn stack() -> StackCount {
     let frame = |function: &str, file: &str| Frame {
@@ -107,7 +107,7 @@ fn everything_that_matters_is_told() {
         incident: incident(),
         origin: Origin::Agent(crate::endpoint::Endpoint::given("http://127.0.0.1:1")),
     };
-    let text = text(Paint::plain(100), &found, 1_795_329_042_000_000_000);
+    let text = text(Paint::plain(100), &found, Frames::Folded, 1_795_329_042_000_000_000);
     for part in [
         "WARNING 4711-3: loop web of demo (pid 4711) had not polled for 302 ms\n",
         "timer parse (src/app.rs:42): 1 callback of 302 ms\n",
@@ -138,11 +138,12 @@ fn what_was_not_over_is_told_with_how_it_is_known() {
         (Origin::Page, "has not polled for 302 ms so far"),
     ] {
         let found = Found { incident: open.clone(), origin };
-        let text = text(Paint::plain(100), &found, 0);
+        let text = text(Paint::plain(100), &found, Frames::Folded, 0);
         assert!(text.starts_with("CRITICAL ") && text.contains(part), "{text}");
     }
     let idle = Incident { duration_ns: 0, summary: String::new(), ..open };
-    let text = text(Paint::plain(100), &Found { incident: idle, origin: Origin::PageOfTheDead }, 0);
+    let text =
+        text(Paint::plain(100), &Found { incident: idle, origin: Origin::PageOfTheDead }, Frames::Folded, 0);
     assert!(
         text.starts_with("4711-3: loop web of demo (pid 4711) was idle when the process exited\n"),
         "{text}"
@@ -160,25 +161,42 @@ fn many_callbacks_are_told_by_their_groups() {
         groups: vec![group(Some(388), "src/x.rs:40"), group(Some(24), "src/y.rs:7")],
         ..incident()
     };
-    let text = text(Paint::plain(100), &Found { incident: many, origin: Origin::Page }, 0);
+    let text = text(Paint::plain(100), &Found { incident: many, origin: Origin::Page }, Frames::Folded, 0);
     assert!(text.contains("\n412 callbacks of 0.5 ms: 388 x io_read at src/x.rs:40\n"), "{text}");
     assert!(text.contains("What ran in it\n") && text.contains("     388 "), "{text}");
+    assert!(!text.contains("not observed"), "{text}");
+}
+
+#[test]
+fn figures_that_are_estimates_are_said_to_be_some() {
+    let group = |count| Group { kind: "microtask".into(), label: "x.rs:3".into(), count, ..Group::default() };
+    let told = |kind, unobserved| {
+        let incident = Incident { kind, unobserved, groups: vec![group(Some(40_000))], ..incident() };
+        text(Paint::plain(100), &Found { incident, origin: Origin::Page }, Frames::Folded, 0)
+    };
+    for (kind, unobserved, part) in [
+        (IncidentKind::Starvation, 35_904, "35,904 callbacks not observed: COUNT and TOTAL are estimates"),
+        (IncidentKind::Starvation, 1, "  1 callback not observed: "),
+        (IncidentKind::Pool, 3, "  3 jobs not observed: "),
+    ] {
+        assert!(told(kind, unobserved).contains(part), "{}", told(kind, unobserved));
+    }
 }
 
 #[test]
 fn lines_fit_a_narrow_terminal() {
     for (label, short) in [
         ("flush (agent/cli/src/x.rs:40)", "flush (x.rs:40)"),
-        ("src/x.rs:40, after src/y.rs:7", "src/x.rs:40, after y.rs:7"),
+        ("src/x.rs:40, after src/y.rs:7", "x.rs:40, after y.rs:7"),
         ("flush", "flush"),
     ] {
-        assert_eq!(without_directories(label), short);
+        assert_eq!(one_line(label), short);
     }
     let mut long = incident();
     long.stacks[0].frames[0].function = "very::long::".repeat(20);
     long.records[59].site = format!("{}/x.rs:40", "directory/".repeat(12));
     let found = Found { incident: long, origin: Origin::Page };
-    let text = text(Paint::plain(80), &found, 0);
+    let text = text(Paint::plain(80), &found, Frames::Folded, 0);
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     assert!(text.contains("io_read x.rs:40\n"), "{text}");
 }
@@ -188,8 +206,27 @@ fn an_announced_part_is_told_where_it_is_one_of_the_stall() {
     let told = |expected_ns| {
         let incident = Incident { expected_ns, ..incident() };
         let origin = Origin::Agent(crate::endpoint::Endpoint::given("http://127.0.0.1:1"));
-        text(Paint::plain(100), &Found { incident, origin }, 0)
+        text(Paint::plain(100), &Found { incident, origin }, Frames::Folded, 0)
     };
     assert!(!told(0).contains("announced") && !told(8_400).contains("announced"));
     assert!(told(150_000_000).contains("302 ms (threshold 100 ms), 150 ms of it announced"));
+}
+
+#[test]
+fn frames_of_libraries_are_folded_unless_all_are_asked_for() {
+    let frame = |function: &str, owner| Frame { function: function.into(), owner, ..Frame::default() };
+    let library = |number: usize| frame(&format!("hyper::part{number}"), FrameOwner::Dependency);
+    let mut frames = vec![frame("app::load", FrameOwner::Program)];
+    frames.extend((0..40).map(library));
+    frames.push(frame("app::main", FrameOwner::Program));
+    let told = |shown| {
+        let stacks = vec![StackCount { frames: frames.clone(), guilty: Some(0), ..stack() }];
+        let found = Found { incident: Incident { stacks, ..incident() }, origin: Origin::Page };
+        text(Paint::plain(100), &found, shown, 0)
+    };
+    let folded = told(Frames::Folded);
+    assert!(folded.contains("  > app::load\n    ... 40 frames of hyper\n    app::main\n"), "{folded}");
+    assert!(!folded.contains("--all-frames"), "{folded}");
+    let all = told(Frames::All);
+    assert!(all.contains("    hyper::part39\n    app::main\n") && !all.contains("... 40"), "{all}");
 }

@@ -6,7 +6,8 @@ use crate::paint::Paint;
 use loopscope_probe::raw::printable::shell_word;
 use loopscope_report::duration::show_ns;
 use loopscope_report::incident::{Incident, IncidentKind, Severity};
-use loopscope_report::words::capitalized;
+use loopscope_report::short_names::one_line;
+use loopscope_report::words::{capitalized, without_directories};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -94,7 +95,7 @@ fn table(paint: Paint, shown: &[Found], now_unix_ns: u64) -> String {
             text += &format!("{line}WHAT\n");
             continue;
         };
-        let what = cut(&what(&found.incident), paint.columns.saturating_sub(used).max(8));
+        let what = cut(&one_line(&what(&found.incident)), paint.columns.saturating_sub(used).max(8));
         text += &match found.incident.severity {
             Severity::Critical => format!("{}{what}\n", paint.red(&line)),
             _ => format!("{line}{what}\n"),
@@ -150,15 +151,16 @@ pub fn lasted(incident: &Incident, origin: &Origin) -> String {
     }
 }
 
-/// Tells in one line what it was.
+/// Tells in one line what it was; files without their directories.
 pub fn what(incident: &Incident) -> String {
     let Incident { summary, culprit, .. } = incident;
     let place = match (culprit.name.is_empty(), culprit.file.is_empty()) {
         (true, true) => culprit.label.clone(),
-        (true, false) => format!("{}:{}", file_name(&culprit.file), culprit.line),
+        (true, false) => format!("{}:{}", culprit.file, culprit.line),
         (false, true) => culprit.name.clone(),
-        (false, false) => format!("{} ({}:{})", culprit.name, file_name(&culprit.file), culprit.line),
+        (false, false) => format!("{} ({}:{})", culprit.name, culprit.file, culprit.line),
     };
+    let place = without_directories(&place);
     match (summary.as_str(), place.as_str()) {
         ("", "" | "?") => culprit.kind.clone(),
         ("", place) => format!("{} {place}", culprit.kind),
@@ -168,13 +170,11 @@ pub fn what(incident: &Incident) -> String {
         }
         (summary, "" | "?") => summary.to_owned(),
         // A summary of many names them itself.
-        (summary, _) if !culprit.label.is_empty() && summary.contains(&culprit.label) => summary.to_owned(),
+        (summary, _) if !culprit.label.is_empty() && summary.contains(&culprit.label) => {
+            without_directories(summary)
+        }
         (summary, place) => format!("{} {place}: {summary}", culprit.kind),
     }
-}
-
-fn file_name(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
 }
 
 fn cut(text: &str, room: usize) -> String {
@@ -246,6 +246,17 @@ mod tests {
         assert_eq!(lines[4], "The newest 3 of 4; use --last 4 for all.");
         let wide = text(Paint::plain(140), &catch, 3, 130_000_000_000);
         assert!(wide.contains("timer parse_invoices (trouble.rs:42): 1 callback of 302 ms\n"), "{wide}");
+    }
+
+    #[test]
+    fn of_one_and_of_many_the_file_is_named_without_its_directories() {
+        let one = found(1, true, Severity::Warning, Origin::Page).incident;
+        let many = Incident {
+            summary: format!("9 callbacks of 33 ms: 9 x timer {}", one.culprit.label),
+            ..one.clone()
+        };
+        assert_eq!(what(&one), "timer parse_invoices (trouble.rs:42): 1 callback of 302 ms");
+        assert_eq!(what(&many), "9 callbacks of 33 ms: 9 x timer parse_invoices (trouble.rs:42)");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::doctor::unix_ns;
 use crate::error::Failure;
 use crate::output::{print, print_json};
 use crate::paint::Paint;
+use detail::Frames;
 use serde_json::{Value, json};
 use source::{Filter, Found, IncidentSet};
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ pub fn run(options: &IncidentsArguments) -> Result<(), Failure> {
         Some(directory) => source::of_directory(directory, target)?,
         None => source::of_processes_and_kept(target)?,
     };
+    let frames = if options.all_frames { Frames::All } else { Frames::Folded };
     let (paint, now_unix_ns, most) = (Paint::stdout(), unix_ns(), options.last as usize);
     catch.keep(&Filter {
         loop_name: options.loop_name.as_deref(),
@@ -38,7 +40,7 @@ pub fn run(options: &IncidentsArguments) -> Result<(), Failure> {
             let found = catch.pick(id)?;
             let told = match options.json {
                 true => Output::Json(as_json(&found)),
-                false => Output::Text(detail::text(paint, &found.printable(), now_unix_ns)),
+                false => Output::Text(detail::text(paint, &found.printable(), frames, now_unix_ns)),
             };
             (told, vec![found])
         }

@@ -3,7 +3,8 @@
 use crate::top::loop_table::Row;
 use loopscope_report::duration::show_ns;
 use loopscope_report::live::{LagView, LoopView, StateKind};
-use loopscope_report::words::{RuntimeWords, without_directories};
+use loopscope_report::short_names::one_line;
+use loopscope_report::words::RuntimeWords;
 
 /// A column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -209,10 +210,8 @@ fn words_of_state(entry: &LoopView) -> String {
     let running = state.running.as_ref().map(|running| running.words.as_str());
     match state.kind {
         StateKind::Idle => entry.words.about.clone(),
-        StateKind::ExpectedBlock => {
-            without_directories(state.expected.as_deref().or(running).unwrap_or_default())
-        }
-        _ => without_directories(verdict.or(running).unwrap_or_default()),
+        StateKind::ExpectedBlock => one_line(state.expected.as_deref().or(running).unwrap_or_default()),
+        _ => one_line(verdict.or(running).unwrap_or_default()),
     }
 }
 

@@ -6,7 +6,8 @@ use crate::top::theme::Theme;
 use loopscope_report::duration::show_ns;
 use loopscope_report::incident::PoolState;
 use loopscope_report::live::{JobView, LagView, LoopView, StateKind, View};
-use loopscope_report::words::{capitalized, without_directories};
+use loopscope_report::short_names::one_line;
+use loopscope_report::words::capitalized;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
@@ -150,7 +151,7 @@ pub fn sites(entry: &LoopView, width: u16, theme: Theme) -> Vec<Line<'static>> {
             rate(site.calls_per_second),
             show_ns(site.longest_ns),
             site.kind,
-            without_directories(&site.label)
+            one_line(&site.label)
         );
         let style = if site.is_running { style_of(entry, theme) } else { Style::new() };
         lines.push(Line::styled(text, style));
@@ -203,8 +204,7 @@ fn pool(entry: &LoopView, theme: Theme) -> Option<Line<'static>> {
 /// Writes what the pool runs, the oldest first.
 fn pool_jobs(entry: &LoopView, theme: Theme) -> Vec<Line<'static>> {
     let line = |job: &JobView| {
-        let text =
-            format!("{} {} for {}", job.kind, without_directories(&job.label), show_ns(job.running_ns));
+        let text = format!("{} {} for {}", job.kind, one_line(&job.label), show_ns(job.running_ns));
         fact("", text, theme)
     };
     let mut lines: Vec<Line<'static>> = entry.pool_jobs.iter().take(POOL_JOBS_SHOWN).map(line).collect();

@@ -8,6 +8,7 @@ pub const LINES: &[&str] = &[
     "  s               sort by: trouble, busy, lag p99, stalls, name",
     "  r               reverse the order",
     "  /               filter by process, loop or pid; Enter keeps it, Esc clears it",
+    "  a               list all processes, also those that exited while idle",
     "  w               show each worker of a runtime, or one row for all of them",
     "  space p         pause the display (the loops keep running)",
     "  ? h             this page",

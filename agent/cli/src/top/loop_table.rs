@@ -65,6 +65,8 @@ pub struct LoopTable {
     pub is_paused: bool,
     /// The workers of runtimes have rows of their own.
     pub is_unfolded: bool,
+    /// Processes that exited while idle are listed, too.
+    pub lists_exited: bool,
     pub shown: Shown,
     /// How often it looks, in words.
     pub every: String,
@@ -86,6 +88,7 @@ impl LoopTable {
             is_typing: false,
             is_paused: false,
             is_unfolded: false,
+            lists_exited: false,
             shown: Shown::Loops,
             every: every.to_owned(),
             chosen: None,
@@ -114,7 +117,7 @@ impl LoopTable {
 
     /// Returns the loops to show, in their order.
     pub fn rows(&self) -> Vec<Row<'_>> {
-        let all = self.view.processes.iter();
+        let all = self.listed().into_iter();
         let all = all.flat_map(|process| process.loops.iter().map(move |entry| (process, entry)));
         let mut rows: Vec<Row<'_>> = all.filter(|row| self.fits(row)).collect();
         rows.sort_by(|a, b| {
@@ -125,6 +128,16 @@ impl LoopTable {
             false => rows,
             // Workers stand below their runtime, whatever the order.
             true => rows.into_iter().flat_map(with_workers).collect(),
+        }
+    }
+
+    /// Returns the processes to list: without those that exited while idle, unless they are wanted, or there are no others.
+    pub fn listed(&self) -> Vec<&ProcessView> {
+        let all = &self.view.processes;
+        let is_listed = |process: &&ProcessView| self.lists_exited || !exited_idle(process);
+        match all.iter().all(exited_idle) {
+            true => all.iter().collect(),
+            false => all.iter().filter(is_listed).collect(),
         }
     }
 
@@ -180,6 +193,7 @@ impl LoopTable {
             (KeyCode::Char('?' | 'h'), Shown::Help) => self.shown = Shown::Loops,
             (KeyCode::Char('?' | 'h'), _) => self.shown = Shown::Help,
             (KeyCode::Char(' ' | 'p'), _) => self.is_paused = !self.is_paused,
+            (KeyCode::Char('a'), Shown::Loops) => self.lists_exited = !self.lists_exited,
             (KeyCode::Char('w'), Shown::Loops) => self.is_unfolded = !self.is_unfolded,
             (KeyCode::Char('s'), Shown::Loops) => self.sort = self.sort.next(),
             (KeyCode::Char('r'), Shown::Loops) => self.is_reversed = !self.is_reversed,
@@ -240,6 +254,12 @@ impl LoopTable {
 
 fn with_workers<'a>((process, entry): Row<'a>) -> impl Iterator<Item = Row<'a>> {
     std::iter::once((process, entry)).chain(entry.workers.iter().map(move |worker| (process, worker)))
+}
+
+/// Tells whether a process has ended while none of its loops did anything: nothing is to be learned from it.
+fn exited_idle(process: &ProcessView) -> bool {
+    let was_idle = |entry: &LoopView| entry.state.kind == StateKind::Ended && entry.state.busy_ns == 0;
+    !process.is_alive && process.damaged.is_empty() && process.loops.iter().all(was_idle)
 }
 
 /// Tells whether a row is one worker of a runtime.

@@ -107,6 +107,28 @@ fn what_is_wrong_comes_first_and_other_orders_are_a_key_away() {
 }
 
 #[test]
+fn who_exited_while_idle_is_listed_where_that_is_wanted_or_nobody_else_is_there() {
+    let mut view = view();
+    let mut ended = |at: usize, busy_ns| {
+        view.processes[at].is_alive = false;
+        for entry in &mut view.processes[at].loops {
+            entry.state = StateView { kind: StateKind::Ended, busy_ns, ..StateView::default() };
+        }
+        let mut board = LoopTable::new("500ms");
+        board.show(view.clone());
+        board
+    };
+    assert_eq!(names(&ended(0, MS)).len(), 3, "who was killed in the middle of something is not idle");
+    let mut board = ended(0, 0);
+    assert_eq!(names(&board), ["mail/web"]);
+    press(&mut board, "a");
+    assert_eq!(names(&board).len(), 3);
+    press(&mut board, "a");
+    assert_eq!(names(&board).len(), 1);
+    assert_eq!(names(&ended(1, 0)).len(), 3, "nobody else is there");
+}
+
+#[test]
 fn workers_stand_below_their_runtime_once_they_are_asked_for() {
     let mut view = view();
     let runtime = &mut view.processes[0].loops[0];

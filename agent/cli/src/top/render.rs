@@ -11,7 +11,8 @@ use loopscope_probe::raw::loop_id::LoopId;
 use loopscope_report::duration::show_ns;
 use loopscope_report::incident::Severity;
 use loopscope_report::live::{LagView, LoopView};
-use loopscope_report::words::{count, without_directories};
+use loopscope_report::short_names::one_line;
+use loopscope_report::words::count;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
@@ -30,7 +31,7 @@ pub fn draw(frame: &mut Frame<'_>, board: &mut LoopTable, theme: &Theme) {
     let [head, body, foot] =
         Layout::vertical([Constraint::Length(1), Constraint::Min(0), Constraint::Length(1)])
             .areas(frame.area());
-    frame.render_widget(Paragraph::new(title(board, *theme)), head);
+    frame.render_widget(Paragraph::new(title(board, head.width, *theme)), head);
     let hidden = match board.shown {
         Shown::Help => {
             let lines: Vec<Line<'_>> = help::LINES.iter().map(|line| Line::raw(*line)).collect();
@@ -46,12 +47,20 @@ pub fn draw(frame: &mut Frame<'_>, board: &mut LoopTable, theme: &Theme) {
     frame.render_widget(Paragraph::new(footer(board, &hidden, *theme)), foot);
 }
 
-fn title(board: &LoopTable, theme: Theme) -> Line<'static> {
-    let processes = board.view.processes.len();
+fn title(board: &LoopTable, columns: u16, theme: Theme) -> Line<'static> {
+    let processes = board.listed().len();
+    let exited = match board.view.processes.len() - processes {
+        0 => String::new(),
+        exited => format!(" ({exited} exited)"),
+    };
     let loops = board.rows().iter().filter(|(_, entry)| !is_worker(entry)).count();
     let mut parts = vec![
         Span::styled("loopscope top", theme.heading()),
-        Span::raw(format!("  {}, {}  ", count(processes as u64, "process"), count(loops as u64, "loop"))),
+        Span::raw(format!(
+            "  {}{exited}, {}  ",
+            count(processes as u64, "process"),
+            count(loops as u64, "loop")
+        )),
     ];
     parts.push(match board.stalled() {
         0 => Span::styled("none stalled", theme.good()),
@@ -65,7 +74,10 @@ fn title(board: &LoopTable, theme: Theme) -> Line<'static> {
     if !board.filter.is_empty() && !board.is_typing {
         parts.push(Span::raw(format!("  filter: {}", board.filter)));
     }
-    parts.push(Span::styled(format!("  every {}", board.every), theme.faint()));
+    let every = Span::styled(format!("  every {}", board.every), theme.faint());
+    if parts.iter().chain([&every]).map(Span::width).sum::<usize>() <= usize::from(columns) {
+        parts.push(every);
+    }
     Line::from(parts)
 }
 
@@ -253,7 +265,7 @@ fn incident_line(found: &Found, unix_ns: u64, theme: Theme) -> Line<'static> {
         "  {:<10} {when:>9}  {:<10} {lasted:>9}  {}",
         incident.id,
         incident.loop_words(),
-        without_directories(&list::what(incident))
+        one_line(&list::what(incident))
     );
     let style = match (is_now, incident.severity) {
         (true, _) => theme.alarm(),

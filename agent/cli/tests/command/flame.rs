@@ -89,6 +89,49 @@ fn a_difference_names_what_has_changed_and_fails_where_a_site_grew_by_too_much()
 }
 
 #[test]
+fn two_captures_of_before_are_compared_without_any_process() {
+    let scratch = Scratch::new("flame-files");
+    let write = |name: &str, lines: &str| fs::write(scratch.work().join(name), lines).unwrap();
+    write("before.folded", "web;timers;steady (x.rs:1) 900\nweb;timers;grown (x.rs:2) 100\n");
+    write("after.folded", "web;timers;steady (x.rs:1) 900\nweb;timers;grown (x.rs:2) 600\n");
+    for (after, above, code) in
+        [("after.folded", "10%", 4), ("after.folded", "60%", 0), ("before.folded", "0", 0)]
+    {
+        let what = ["flame", after, "--diff", "before.folded", "-o", "diff.svg", "--fail-above", above];
+        let done = scratch.run(&what);
+        let said = format!("{after} {above}: {:?}\n{}\n{}", done.code, done.stdout, done.stderr);
+        assert_eq!(done.code, Some(code), "{said}");
+        assert_eq!(
+            done.stdout.contains("600 µs  web;timers;grown (x.rs:2)"),
+            after == "after.folded",
+            "{said}"
+        );
+        assert!(!done.stdout.contains("within") && !done.stdout.contains("steady"), "{said}");
+        assert!(
+            scratch.read("diff.svg").contains("after.folded, compared with before") || code == 0,
+            "{said}"
+        );
+    }
+    let json = scratch.run(&["flame", "after.folded", "--diff", "before.folded", "--json"]);
+    let summary: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(
+        (&summary["seconds"], &summary["file"]),
+        (&serde_json::Value::Null, &"loopscope-after.folded-diff.svg".into())
+    );
+    for (wrong, said) in [
+        (&["flame", "missing.folded", "--diff", "before.folded"][..], "TARGET missing.folded: No such file"),
+        (
+            &["flame", "after.folded", "--diff", "before.folded", "--loop", "web"],
+            "--loop: two files are compared",
+        ),
+        (&["flame", "after.folded"], "no instrumented process"),
+    ] {
+        let done = scratch.run(wrong);
+        assert!(done.code != Some(0) && done.stderr.contains(said), "{wrong:?}: {}", done.stderr);
+    }
+}
+
+#[test]
 fn a_loop_that_did_nothing_gives_no_file_and_code_3() {
     let scratch = Scratch::new("flame-nothing");
     let mut demo = Running::demo(&scratch, &["--rate", "0"]);

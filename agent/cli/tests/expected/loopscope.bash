@@ -555,7 +555,7 @@ _loopscope() {
             return 0
             ;;
         loopscope__subcmd__incidents)
-            opts="-h --loop --since --class --all --json --last --flame --trace --dir --token-file --ca-file --help"
+            opts="-h --loop --since --class --all --json --all-frames --last --flame --trace --dir --token-file --ca-file --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -79,6 +79,7 @@ complete -c loopscope -n "__fish_loopscope_using_subcommand incidents" -l token-
 complete -c loopscope -n "__fish_loopscope_using_subcommand incidents" -l ca-file -d 'CA certificate file (PEM), for agents with TLS [default: $LOOPSCOPE_CA_FILE]' -r -F
 complete -c loopscope -n "__fish_loopscope_using_subcommand incidents" -l all -d 'Also list the last activity of processes that exited without an incident'
 complete -c loopscope -n "__fish_loopscope_using_subcommand incidents" -l json -d 'Print JSON instead of text: the incidents, and a summary by loop and site'
+complete -c loopscope -n "__fish_loopscope_using_subcommand incidents" -l all-frames -d 'Show every frame of the incident\'s stacks, without folding those of libraries'
 complete -c loopscope -n "__fish_loopscope_using_subcommand incidents" -s h -l help -d 'Print help'
 complete -c loopscope -n "__fish_loopscope_using_subcommand flame" -l for -d 'How long to watch: 500ms, 10s, 2m' -r
 complete -c loopscope -n "__fish_loopscope_using_subcommand flame" -l of -d 'What to draw' -r -f -a "callbacks\t'Exact time in callbacks, the jobs drained after them, and the spans inside them'

@@ -15,7 +15,7 @@ const GRACE_NS: u64 = 10_000;
 
 /// A loop that is busy or was recently is not left alone for longer, in nanoseconds, however long its threshold:
 /// utilization is told from these looks.
-const REST_NS_MAX: u64 = 250_000_000;
+pub const LONGEST_REST_NS: u64 = 250_000_000;
 
 /// While a pool is saturated, in nanoseconds: its end shows only while no job waits, which may be short.
 const POOL_NS: u64 = 25_000_000;
@@ -39,6 +39,11 @@ pub struct Outlook {
     pub saturated_ns: u64,
 }
 
+/// Returns how long a loop can be left alone, by its threshold, that is not busy now and wakes nobody when it becomes so.
+pub fn longest_rest_ns(warning_ns: u64) -> u64 {
+    warning_ns.min(LONGEST_REST_NS) + GRACE_NS
+}
+
 /// Returns how long the loop can be left alone; `None` where it is idle: it will ring. `idle_after_ns` is how long a
 /// loop must have been in its poll to be idle.
 pub fn next_look_ns(outlook: &Outlook, idle_after_ns: u64) -> Option<u64> {
@@ -46,7 +51,7 @@ pub fn next_look_ns(outlook: &Outlook, idle_after_ns: u64) -> Option<u64> {
     if !is_busy && outlook.parked_ns >= idle_after_ns && !outlook.has_waiting_jobs {
         return None;
     }
-    let mut wait_ns = outlook.warning_ns.min(REST_NS_MAX);
+    let mut wait_ns = outlook.warning_ns.min(LONGEST_REST_NS);
     if is_busy && !outlook.is_expected {
         let lines = [Some(outlook.warning_ns), Some(outlook.critical_ns), outlook.next_ns];
         let ahead = lines.into_iter().flatten().filter(|line| *line >= outlook.age_ns);

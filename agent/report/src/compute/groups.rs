@@ -18,13 +18,24 @@ pub struct GroupSum {
     pub site: SiteId,
     /// For drained jobs, the callback after which the longest part of them ran.
     pub parent: SiteId,
-    /// How many ran, as far as that is known.
+    /// How many ran, as far as that is known; about, where that is more than `seen`.
     pub count: u64,
     /// False where some were told as one, a batch or a drain, without their number.
     pub is_counted: bool,
+    /// How long they took together, in nanoseconds; about, where that is more than `seen_ns`.
     pub total_ns: u64,
+    /// Of `count` and `total_ns`, what was seen before the recorder overwrote it.
+    pub seen: u64,
+    pub seen_ns: u64,
     /// The longest that was told by itself; 0 where all were told as batches or drains.
     pub longest_ns: u64,
+}
+
+impl GroupSum {
+    fn empty(kind: Kind, site: SiteId, parent: SiteId) -> GroupSum {
+        let (count, total_ns, seen, seen_ns, longest_ns) = (0, 0, 0, 0, 0);
+        GroupSum { kind, site, parent, count, is_counted: true, total_ns, seen, seen_ns, longest_ns }
+    }
 }
 
 /// Adds up the callbacks of one busy period, look by look.
@@ -68,11 +79,12 @@ impl Groups {
         if self.sums.len() >= GROUPS_MAX && !self.sums.contains_key(&(kind, site)) {
             return;
         }
-        let new = GroupSum { kind, site, parent, count: 0, is_counted: true, total_ns: 0, longest_ns: 0 };
-        let (sum, parent_ns) = self.sums.entry((kind, site)).or_insert((new, 0));
-        sum.count = sum.count.saturating_add(many.unwrap_or(1));
+        let (sum, parent_ns) =
+            self.sums.entry((kind, site)).or_insert((GroupSum::empty(kind, site, parent), 0));
+        sum.seen = sum.seen.saturating_add(many.unwrap_or(1));
         sum.is_counted &= many != Some(0);
-        sum.total_ns = sum.total_ns.saturating_add(ns);
+        sum.seen_ns = sum.seen_ns.saturating_add(ns);
+        (sum.count, sum.total_ns) = (sum.seen, sum.seen_ns);
         if matches!(many, None | Some(1)) {
             sum.longest_ns = sum.longest_ns.max(ns);
         }
@@ -86,14 +98,21 @@ impl Groups {
         }
     }
 
-    /// Returns how many records are known to have been passed over.
-    pub fn unseen(&self) -> u64 {
-        self.passed_over.unwrap_or(0)
+    /// Returns how many records of the busy period were overwritten before anybody saw them, as of `now`, as far as that is
+    /// known.
+    pub fn unseen(&self, now: &NowValues) -> u64 {
+        let uncounted = now.busy_callbacks.saturating_sub(self.counted);
+        // The page tells the number of a busy period only while that lasts.
+        match self.passed_over {
+            Some(passed_over) if now.busy_callbacks == 0 => passed_over,
+            Some(passed_over) => passed_over.min(uncounted),
+            None => uncounted,
+        }
     }
 
     /// Returns the groups of a busy period of `busy_ns` as of `now`, whose running callback is added: the longest
-    /// in sum first. Callbacks that the recorder forgot before anybody saw them are shared out in proportion, also
-    /// after the end.
+    /// in sum first. Callbacks that the recorder forgot before anybody saw them ([`Groups::unseen`]) are shared out in
+    /// proportion, also after the end: numbers and sums are an estimate then.
     pub fn sums(&self, now: &NowValues, busy_ns: u64) -> Vec<GroupSum> {
         let mut all = self.clone();
         if let Some(running) = now.running
@@ -110,13 +129,7 @@ impl Groups {
             }
         }
         let seen = self.counted.max(1);
-        let uncounted = now.busy_callbacks.saturating_sub(self.counted);
-        // The page tells the number of a busy period only while that lasts.
-        let forgotten = match self.passed_over {
-            Some(passed_over) if now.busy_callbacks == 0 => passed_over,
-            Some(passed_over) => passed_over.min(uncounted),
-            None => uncounted,
-        };
+        let forgotten = self.unseen(now);
         let mut sums: Vec<GroupSum> = all.sums.into_values().map(|(sum, _)| sum).collect();
         if forgotten > 0 {
             let seen_ns = sums.iter().fold(0, |all: u64, sum| all.saturating_add(sum.total_ns));
@@ -141,8 +154,9 @@ fn part(value: u64, count: u64, whole: u64) -> u64 {
 
 /// Says what a busy period of `busy_ns` consisted of: `1 callback of 203 ms`, or
 /// `412 callbacks of 500 µs: 388 x io_read at src/x.rs:40`; of many that were told as one,
-/// `an unknown number of callbacks in 2.0 s: microtask at src/x.rs:40`. What has no known place is called by its
-/// kind: `150 ticks`. In the words of `runtime`; `label` names a site.
+/// `an unknown number of callbacks in 2.0 s: microtask at src/x.rs:40`. Where not all were seen, it says so, and has no
+/// length of those that were not: `40,000 callbacks, the 4,096 observed of 500 ns each: about 38,000 x ...`. What has no
+/// known place is called by its kind: `150 ticks`. In the words of `runtime`; `label` names a site.
 pub fn summary(
     sums: &[GroupSum],
     busy_ns: u64,
@@ -167,21 +181,33 @@ pub fn summary(
             others => format!("{one} and {others} shorter ones"),
         };
     }
-    let total_ns = sums.iter().fold(0, |all: u64, sum| all.saturating_add(sum.total_ns));
     let heaviest = &sums[0];
     let what = heaviest_words(heaviest, runtime, &label(heaviest.site));
-    let (number, noun) = (thousands(count), callback.of(count));
-    match (sums.iter().all(|sum| sum.is_counted), heaviest.is_counted) {
-        (true, _) => format!("{number} {noun} of {}: {what}", show_ns(total_ns / count.max(1))),
-        (false, true) => format!("at least {number} {noun} in {}: {what}", show_ns(total_ns)),
-        (false, false) => format!("an unknown number of {} in {}: {what}", callback.many, show_ns(total_ns)),
+    let seen = sums.iter().fold(0, |all: u64, sum| all.saturating_add(sum.seen));
+    let seen_ns = sums.iter().fold(0, |all: u64, sum| all.saturating_add(sum.seen_ns));
+    let (number, noun, took) = (thousands(count), callback.of(count), show_ns(seen_ns));
+    let mean = show_ns(seen_ns / seen.max(1));
+    let has_all = seen == count && sums.iter().all(|sum| sum.seen_ns == sum.total_ns);
+    match (sums.iter().all(|sum| sum.is_counted), heaviest.is_counted, has_all) {
+        (true, _, true) => format!("{number} {noun} of {mean}: {what}"),
+        (true, _, false) => {
+            format!("{number} {noun}, the {} observed of {mean} each: {what}", thousands(seen))
+        }
+        (false, true, true) => format!("at least {number} {noun} in {took}: {what}"),
+        (false, false, true) => format!("an unknown number of {} in {took}: {what}", callback.many),
+        // How many a drain stands for that was not seen, nobody knows either.
+        (false, _, false) => {
+            format!("an unknown number of {}, {took} of them observed: {what}", callback.many)
+        }
     }
 }
 
 /// Says what took most of a busy period: `388 x io_read at src/x.rs:40`.
 fn heaviest_words(sum: &GroupSum, runtime: &Description, place: &str) -> String {
-    let times =
-        |by: &str| if sum.is_counted { format!("{}{by}", thousands(sum.count)) } else { String::new() };
+    let about = if sum.count > sum.seen { "about " } else { "" };
+    let times = |by: &str| {
+        if sum.is_counted { format!("{about}{}{by}", thousands(sum.count)) } else { String::new() }
+    };
     if place == "?" {
         let number = if sum.is_counted { sum.count } else { u64::MAX };
         return format!("{}{}", times(" "), kind_many(runtime, sum.kind, number));
@@ -317,7 +343,31 @@ mod tests {
         seen.pass_over(470_959);
         let sums = seen.sums(&NowValues::IDLE, 300 * MS);
         assert_eq!((sums[0].count, sums[0].total_ns), (487_213, 243_606_500));
-        assert_eq!(words(&sums, 300), "487,213 callbacks of 500 ns: 487,213 x microtask at src/x.rs:3");
+        assert_eq!((sums[0].seen, sums[0].seen_ns), (16_254, 8_127_000));
+        assert_eq!(
+            words(&sums, 300),
+            "487,213 callbacks, the 16,254 observed of 500 ns each: about 487,213 x microtask at src/x.rs:3"
+        );
+    }
+
+    #[test]
+    fn no_length_is_told_of_what_nobody_saw() {
+        // There was no time for as many as long as those that were seen: the others were shorter, by how much nobody knows.
+        let mut seen = groups(&vec![record(Kind::Tick, 3, 0, 10_000); 4_096]);
+        seen.pass_over(35_904);
+        let sums = seen.sums(&NowValues::IDLE, 200 * MS);
+        assert_eq!(
+            words(&sums, 200),
+            "40,000 callbacks, the 4,096 observed of 10 µs each: about 40,000 x nexttick at src/x.rs:3"
+        );
+        let drain = CallbackRecord { many: Some(0), ..record(Kind::Microtask, 3, 0, 10 * MS) };
+        let mut seen = groups(&[drain]);
+        seen.pass_over(9);
+        let sums = seen.sums(&NowValues::IDLE, 200 * MS);
+        assert_eq!(
+            words(&sums, 200),
+            "an unknown number of callbacks, 10 ms of them observed: microtask at src/x.rs:3"
+        );
     }
 
     #[test]

@@ -86,6 +86,22 @@ pub struct Verdict {
     pub total_ns: u64,
     /// The longest that was told as one, in nanoseconds; a batch is told as one.
     pub longest_ns: u64,
+    /// What `runs` and `total_ns` were estimated from, where the recorder has forgotten a part of the busy period; `None`
+    /// where it has all of it, and they were counted.
+    pub sample: Option<VerdictSample>,
+}
+
+/// The last part of a busy period, which is all that the recorder still has of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VerdictSample {
+    /// Callbacks and drained jobs of the busy period, whatever they were.
+    pub all: u64,
+    /// How many of them, the last ones, the recorder has.
+    pub known: u64,
+    /// How many runs of the verdict's cause are among the known; `None` where nobody knows.
+    pub runs: Option<u64>,
+    /// How long these took together, in nanoseconds.
+    pub total_ns: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -125,8 +141,9 @@ pub(crate) fn judge(
         ns: scale.duration_ns(record.end.since(record.start.max(since))),
         count: Run::count(record.many),
     });
-    let running = now.running.and_then(|running| in_flight(running, now, busy_ns));
-    let runs: Vec<Run> = ended.chain(running).collect();
+    let mut runs: Vec<Run> = ended.collect();
+    let ended_count = runs.len() as u64;
+    runs.extend(now.running.and_then(|running| in_flight(running, now, busy_ns)));
     let Some(longest) = runs.iter().max_by_key(|run| run.ns).copied() else {
         return Verdict {
             cause: Cause::Callback,
@@ -136,13 +153,15 @@ pub(crate) fn judge(
             runs: Some(0),
             total_ns: 0,
             longest_ns: busy_ns,
+            sample: None,
         };
     };
     let Run { kind, site, ns, count } = longest;
     let is_most = ns > busy_ns / 2;
     if is_most && count == Some(1) {
         let (cause, kind, runs) = (Cause::Callback, Some(kind), Some(1));
-        return Verdict { cause, kind, site, is_flood: false, runs, total_ns: ns, longest_ns: ns };
+        let (total_ns, longest_ns) = (ns, ns);
+        return Verdict { cause, kind, site, is_flood: false, runs, total_ns, longest_ns, sample: None };
     }
     let flood = match is_most {
         true => verdict_on(Cause::of_kind(kind), &runs),
@@ -151,16 +170,29 @@ pub(crate) fn judge(
     // The recorder may have forgotten the older part of the busy period; how many runs there were is known exactly.
     // Where it still has what ended before the busy period, it has forgotten nothing of it.
     let has_all = records.iter().any(|record| record.end <= since && record.start < since);
-    let forgotten = if has_all { 0 } else { now.busy_callbacks.saturating_sub(runs.len() as u64) };
+    let forgotten = if has_all { 0 } else { now.busy_callbacks.saturating_sub(ended_count) };
+    let verdict = estimated(flood, runs.len() as u64, forgotten, busy_ns);
+    match verdict.runs {
+        // One that is not most of the busy period is no flood either; it is all there is to blame.
+        Some(1) => Verdict { cause: Cause::Callback, is_flood: false, ..verdict },
+        _ => verdict,
+    }
+}
+
+/// Returns the verdict on a busy period of which `forgotten` runs are not known, from that on those that are: as if they had
+/// been alike.
+fn estimated(flood: Verdict, known: u64, forgotten: u64, busy_ns: u64) -> Verdict {
+    if forgotten == 0 {
+        return flood;
+    }
     let more = |seen: u64| {
-        let share = u128::from(forgotten) * u128::from(seen) / runs.len() as u128;
+        let share = u128::from(forgotten) * u128::from(seen) / u128::from(known);
         seen.saturating_add(u64::try_from(share).unwrap_or(u64::MAX))
     };
-    match flood.runs.map(more) {
-        // One that is not most of the busy period is no flood either; it is all there is to blame.
-        Some(1) => Verdict { cause: Cause::Callback, is_flood: false, ..flood },
-        runs => Verdict { runs, total_ns: more(flood.total_ns).min(busy_ns), ..flood },
-    }
+    let Verdict { runs, total_ns, .. } = flood;
+    let sample = VerdictSample { all: known.saturating_add(forgotten), known, runs, total_ns };
+    let (runs, total_ns) = (runs.map(more), more(total_ns).min(busy_ns));
+    Verdict { runs, total_ns, sample: Some(sample), ..flood }
 }
 
 /// Returns what runs, of which no more belongs to the busy period than the busy period is long.
@@ -193,7 +225,7 @@ fn verdict_on(cause: Cause, runs: &[Run]) -> Verdict {
     // Of equals the lowest number, so that the same busy period is always judged alike.
     let heaviest = sites.into_iter().max_by_key(|((site, _), ns)| (*ns, std::cmp::Reverse(*site)));
     let (site, kind) = heaviest.map_or((SiteId::NONE, None), |((site, kind), _)| (site, Some(kind)));
-    Verdict { cause, kind, site, is_flood: true, runs: count, total_ns, longest_ns }
+    Verdict { cause, kind, site, is_flood: true, runs: count, total_ns, longest_ns, sample: None }
 }
 
 #[cfg(test)]
@@ -281,6 +313,23 @@ mod tests {
             (0..4_000).map(|at| record(Kind::Tick, 3, 200 + at, MS / 20)).collect();
         let now = NowValues { busy_callbacks: 40_000, ..NowValues::IDLE };
         assert_eq!(verdict_of(&now, &records, 2_000 * MS).runs, Some(40_000));
+        // The one that runs is no forgotten one.
+        let now = NowValues { busy_callbacks: 40_000, ..running(Kind::Tick, 3, MS / 20) };
+        assert_eq!(verdict_of(&now, &records, 2_000 * MS).runs, Some(40_001));
+    }
+
+    #[test]
+    fn what_an_estimate_was_made_from_is_said_and_nothing_beside_what_was_counted() {
+        let mut records = vec![record(Kind::Microtask, 3, 200, MS / 1_000); 3_000];
+        records.extend(vec![record(Kind::Timer, 4, 200, MS / 2_000); 1_000]);
+        let counted = NowValues { busy_callbacks: 4_000, ..NowValues::IDLE };
+        let verdict = verdict_of(&counted, &records, 300 * MS);
+        assert_eq!((verdict.runs, verdict.total_ns, verdict.sample), (Some(3_000), 3 * MS, None));
+        let forgotten = NowValues { busy_callbacks: 40_000, ..NowValues::IDLE };
+        let verdict = verdict_of(&forgotten, &records, 300 * MS);
+        assert_eq!((verdict.runs, verdict.total_ns), (Some(30_000), 30 * MS));
+        let sample = VerdictSample { all: 40_000, known: 4_000, runs: Some(3_000), total_ns: 3 * MS };
+        assert_eq!(verdict.sample, Some(sample));
     }
 
     #[test]

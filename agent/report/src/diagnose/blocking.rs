@@ -1,14 +1,16 @@
 //! Rules about what keeps a loop from polling: one long callback, a blocking call, a flood of short ones.
 
 use crate::compute::classify::Used;
-use crate::compute::verdict::Cause;
+use crate::compute::verdict::{Cause, VerdictSample};
 use crate::diagnose::evidence::{LoopEvidence, SeenStall};
 use crate::diagnose::finding::{Certainty, Finding, Urgency};
 use crate::diagnose::group_class::{GroupClass, GroupEvidence, is_code, judge, used_words};
 use crate::diagnose::machine::is_starved;
 use crate::duration::show_ns;
 use crate::incident::{Class, Frame, Incident};
-use crate::words::{count, elsewhere, elsewhere_to_wait, kind_and_place, percent, rate, share};
+use crate::words::{
+    count, count_of, elsewhere, elsewhere_to_wait, kind_and_place, percent, rate, share, thousands,
+};
 use loopscope_probe::description::{Description, Term, Trouble};
 
 /// What helps against a queue that refills itself, where the runtime has no remedy of its own.
@@ -250,16 +252,29 @@ fn flood(evidence: &LoopEvidence, causes: &[Cause], trouble: Trouble, otherwise:
         let headline = format!("{} is starved by {what}{from}{}", evidence.named(), group.lasting());
         group
             .finding(evidence, class.certainty, headline)
-            .because(runs_words(group.longest()))
+            .because(runs_words(group.longest(), runtime))
             .because_of(evidence.lag_words())
             .remedy(runtime.remedy_for(trouble).unwrap_or(otherwise))
     })
 }
 
 /// Says how many runs a stall had, and how long they took: not the stall by their number, because there may be more
-/// in it than they, and no length of each, because nobody measured that.
-fn runs_words(stall: &SeenStall) -> String {
+/// in it than they, and no length of each, because nobody measured that. Of one whose older part the recorder has
+/// forgotten, it says what is known of the rest.
+fn runs_words(stall: &SeenStall, runtime: &Description) -> String {
     let (length, part) = (show_ns(stall.ns), percent(share(stall.runs_ns, stall.ns)));
+    if let Some(VerdictSample { all, known, runs, total_ns }) = stall.sample {
+        let (all, known, together) =
+            (count_of(all, &runtime.callback()), thousands(known), show_ns(total_ns));
+        let runs = match runs {
+            None => "an unknown number were such runs".to_owned(),
+            Some(1) => "1 was such a run".to_owned(),
+            Some(runs) => format!("{} were such runs", thousands(runs)),
+        };
+        return format!(
+            "the longest, of {length}, had {all}; of the last {known}, the only known ones, {runs}, {together} together"
+        );
+    }
     match stall.runs {
         None => format!("the longest, of {length}, was an unknown number of runs, {part} of it"),
         Some(runs) => {

@@ -2,7 +2,7 @@
 
 use crate::compute::classify::Used;
 use crate::compute::sites::SiteTotal;
-use crate::compute::verdict::Cause;
+use crate::compute::verdict::{Cause, VerdictSample};
 use crate::duration::show_ns;
 use crate::incident::Incident;
 use crate::model::waits::Waits;
@@ -92,6 +92,8 @@ pub(crate) struct SeenStall {
     pub runs: Option<u64>,
     /// How long they took together, about, in nanoseconds.
     pub runs_ns: u64,
+    /// What these two were estimated from; `None` where they were counted.
+    pub sample: Option<VerdictSample>,
     /// How often it was looked at while it lasted, and how often the thread was asleep then.
     pub looks: u64,
     pub looks_asleep: u64,

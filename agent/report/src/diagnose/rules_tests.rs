@@ -3,7 +3,7 @@
 use super::*;
 use crate::compute::classify::Used;
 use crate::compute::sites::SiteTotal;
-use crate::compute::verdict::Cause;
+use crate::compute::verdict::{Cause, VerdictSample};
 use crate::diagnose::evidence::{
     Collections, CpuTime, Delayer, JobSite, PoolEvidence, PoolKind, Quota, SeenStall, StuckJob, Trend,
 };
@@ -118,6 +118,7 @@ fn stall(cause: Cause, kind: Kind, runs: u64, ns: u64) -> SeenStall {
         is_flood: runs > 1,
         runs: Some(runs),
         runs_ns: ns,
+        sample: None,
         looks: 8,
         looks_asleep: 1,
         looks_stopped: 0,
@@ -541,6 +542,34 @@ fn a_stall_is_not_shared_out_among_runs_that_are_a_part_of_it() {
         "{text}"
     );
     assert!(!text.contains("4.4 s"), "{text}");
+}
+
+#[test]
+fn of_a_flood_that_the_recorder_forgot_for_the_most_part_only_what_is_known_has_a_length() {
+    let mut evidence = stalled(Cause::Microtask, Kind::Microtask, 487_213);
+    evidence.stalls.truncate(1);
+    let told = |evidence: &LoopEvidence| text_of(&diagnose(std::slice::from_ref(evidence))[0]);
+    let counted = told(&evidence);
+    assert!(
+        counted.contains("was 487,213 runs, 300 ms together (100 % of it, 615 ns on average)"),
+        "{counted}"
+    );
+    // 243 ms are 4,096 times 500 ns, and 483,117 times nobody knows.
+    evidence.stalls[0].runs_ns = 243_606_500;
+    for (runs, words) in [
+        (Some(4_000), "4,000 were such runs"),
+        (Some(1), "1 was such a run"),
+        (None, "an unknown number were such runs"),
+    ] {
+        let sample = VerdictSample { all: 487_213, known: 4_096, runs, total_ns: 2_000_000 };
+        evidence.stalls[0].sample = Some(sample);
+        let text = told(&evidence);
+        let known = format!(
+            "the longest, of 300 ms, had 487,213 callbacks; of the last 4,096, the only known ones, {words}, 2.0 ms together\n"
+        );
+        assert!(text.contains(&known), "{text}");
+        assert!(!text.contains("244 ms") && !text.contains("on average"), "{text}");
+    }
 }
 
 #[test]

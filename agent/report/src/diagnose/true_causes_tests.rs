@@ -68,6 +68,15 @@ fn stopped(stall: &mut SeenStall) {
     (stall.used, stall.looks_asleep, stall.looks_stopped) = (used(stall.ns, 0, 0), 0, 8);
 }
 
+fn quota_and_asleep_once(stall: &mut SeenStall) {
+    quota(stall);
+    stall.looks_asleep = 1;
+}
+
+fn stopped_once(stall: &mut SeenStall) {
+    stall.looks_stopped = 1;
+}
+
 fn asleep(stall: &mut SeenStall) {
     (stall.used, stall.looks_asleep) = (used(stall.ns, MS, 0), 8);
 }
@@ -126,6 +135,12 @@ fn starved() -> Vec<TrueCause> {
             forbidden: but(&["starved_of_cpu"]),
         },
         TrueCause {
+            name: "starved by a quota, and asleep at one look of eight",
+            evidence: suffers(quota_and_asleep_once, &[(Class::StarvedOfCpu, 2)], None),
+            found: &[("starved_of_cpu", Certainty::Likely)],
+            forbidden: but(&["starved_of_cpu"]),
+        },
+        TrueCause {
             name: "starved by steal",
             evidence: suffers(steal, &[(Class::StarvedOfCpu, 3)], None),
             found: &[("starved_of_cpu", Certainty::Likely)],
@@ -177,6 +192,12 @@ fn code() -> Vec<TrueCause> {
         TrueCause {
             name: "it computes, and one incident of many says that it waited",
             evidence: suffers(computes, &[(Class::Computing, 3), (Class::Waiting, 1)], cpu(1_200, 10)),
+            found: &[("blocked", Certainty::Certain)],
+            forbidden: but(&["blocked", "many_callbacks"]),
+        },
+        TrueCause {
+            name: "it computes, and was stopped at one look of eight",
+            evidence: suffers(stopped_once, &[(Class::Computing, 3)], cpu(1_200, 10)),
             found: &[("blocked", Certainty::Certain)],
             forbidden: but(&["blocked", "many_callbacks"]),
         },

@@ -14,11 +14,12 @@ pub struct Group {
     pub label: String,
     /// For drained jobs, the site of the callback after which most of them ran; `None` for callbacks.
     pub parent: Option<String>,
-    /// How many ran, the running one included; `None` where some were told as one without their number.
+    /// How many ran, the running one included; `None` where some were told as one without their number. An estimate where
+    /// the incident has [`unobserved`](super::Incident::unobserved) ones.
     pub count: Option<u64>,
-    /// Run time of all of them, in nanoseconds.
+    /// Run time of all of them, in nanoseconds. An estimate like `count`.
     pub total_ns: u64,
-    /// Run time of the longest, in nanoseconds; `None` where none was told by itself.
+    /// Run time of the longest that was seen, in nanoseconds; `None` where none was told by itself.
     pub longest_ns: Option<u64>,
 }
 

@@ -20,6 +20,7 @@ mod counts;
 mod extract;
 mod figures;
 pub mod file_name;
+mod folded_frames;
 mod source_path;
 mod stack;
 mod text;
@@ -29,6 +30,7 @@ pub use class::{Class, IncidentKind, Severity};
 pub use counts::IncidentCounts;
 pub use extract::{Group, Iteration, Job, Record, Span};
 pub use figures::{LoopFigures, PoolState};
+pub use folded_frames::StackLine;
 pub use source_path::dependency_path;
 pub use stack::{Frame, StackCount};
 
@@ -97,6 +99,10 @@ pub struct Incident {
     pub summary: String,
     /// What the busy period consisted of, by kind and site, the longest in sum first; at most 16.
     pub groups: Vec<Group>,
+    /// Of what `groups` counts (callbacks and drained jobs; of a pool, its jobs), how many were overwritten before anybody saw
+    /// them. They are shared out among the groups in proportion to those that were seen: where this is not 0, `count` and
+    /// `total_ns` of a group are estimates.
+    pub unobserved: u64,
     /// Spans open inside the callback when it was found, outermost first.
     pub spans: Vec<Span>,
     /// What the loop's thread was asleep in when it was found: `read(fd 3 -> pipe:[81])`. `None` where it was running. Of a

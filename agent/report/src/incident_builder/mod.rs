@@ -177,7 +177,8 @@ impl IncidentBuilder {
         let incident = &mut self.incident;
         let sums = self.extract.groups.sums(now, incident.duration_ns);
         incident.summary = summary(&sums, incident.duration_ns, &self.runtime, |site| labels.label(site));
-        let unseen = self.extract.groups.unseen();
+        let unseen = self.extract.groups.unseen(now);
+        incident.unobserved = unseen;
         if sums.is_empty() && unseen > 0 {
             let noun = self.runtime.callback().of(unseen).to_owned();
             incident.summary = format!("{} {noun}, none of them observed", thousands(unseen));

@@ -40,6 +40,7 @@ impl IncidentBuilder {
     fn blame_jobs(&mut self, seen: &Observation<'_>) {
         self.extend(seen.page, None);
         let mut sums = self.extract.jobs_of_it.clone();
+        self.incident.unobserved = sums.unseen;
         self.jobs_now = seen.page.jobs_now();
         self.taken = seen.taken;
         for job in &self.jobs_now {

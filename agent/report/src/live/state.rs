@@ -63,15 +63,16 @@ fn running_view(running: &Running, snapshot: &Snapshot) -> RunningView {
 fn verdict_view(verdict: &Verdict, snapshot: &Snapshot) -> VerdictView {
     let place = verdict.kind.and_then(|_| place(snapshot, verdict.site));
     let runtime = &snapshot.facts.description;
+    let about = if verdict.sample.is_some() { "about " } else { "" };
     let words = match (verdict.kind, verdict.is_flood, verdict.runs) {
         (None, ..) => runtime.noun(Term::Between).one,
         (Some(kind), false, _) => kind_and_place(runtime, kind, label(place.as_ref()), false),
         (Some(kind), true, Some(runs)) if place.is_none() => {
-            format!("{runs} {}", kind_many(runtime, kind, runs))
+            format!("{about}{runs} {}", kind_many(runtime, kind, runs))
         }
         (Some(kind), true, None) if place.is_none() => format!("many {}", kind_many(runtime, kind, u64::MAX)),
         (Some(kind), true, runs) => {
-            let times = runs.map_or("many".to_owned(), |runs| runs.to_string());
+            let times = runs.map_or("many".to_owned(), |runs| format!("{about}{runs}"));
             format!("{times} x {}", kind_and_place(runtime, kind, label(place.as_ref()), true))
         }
     };
@@ -80,6 +81,7 @@ fn verdict_view(verdict: &Verdict, snapshot: &Snapshot) -> VerdictView {
         kind: verdict.kind.map(|kind| kind_word(runtime, kind).to_owned()),
         site: place,
         runs: verdict.runs,
+        is_estimated: verdict.sample.is_some(),
         longest_ns: verdict.longest_ns,
         words,
     }

@@ -268,11 +268,13 @@ pub struct VerdictView {
     pub kind: Option<String>,
     /// Where that was registered.
     pub site: Option<PlaceView>,
-    /// How many runs of it, about; null for many whose number nobody knows.
+    /// How many runs of it, about where `is_estimated`; null for many whose number nobody knows.
     pub runs: Option<u64>,
-    /// The longest that was told as one, in nanoseconds; a batch is told as one.
+    /// The recorder has forgotten the older part of the busy period, and `runs` is an estimate from the rest.
+    pub is_estimated: bool,
+    /// The longest that is known and was told as one, in nanoseconds; a batch is told as one.
     pub longest_ns: u64,
-    /// For people: `timer flush (src/x.rs:40)`, `412 x io_read src/x.rs:40`.
+    /// For people: `timer flush (src/x.rs:40)`, `412 x io_read src/x.rs:40`, `about 40000 x io_read src/x.rs:40`.
     pub words: String,
 }
 

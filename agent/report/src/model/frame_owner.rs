@@ -228,10 +228,14 @@ fn is_path_of(function: &str, beginnings: &[&str]) -> bool {
 }
 
 fn begins_with(path: &str, beginnings: &[&str]) -> bool {
-    let path = path.trim_start_matches(['&', '*', '(', '[', '<']);
-    let path =
-        ["mut ", "const ", "dyn "].iter().fold(path, |path, word| path.strip_prefix(word).unwrap_or(path));
+    let path = without_marks(path);
     beginnings.iter().any(|known| path.starts_with(known))
+}
+
+/// Returns a type's path without what may stand before it.
+fn without_marks(path: &str) -> &str {
+    let path = path.trim_start_matches(['&', '*', '(', '[', '<']);
+    ["mut ", "const ", "dyn "].iter().fold(path, |path, word| path.strip_prefix(word).unwrap_or(path))
 }
 
 /// Splits `T as Trait>::f` at the ` as ` that is not inside of angle brackets.
@@ -252,6 +256,23 @@ fn split_implementation(inner: &str) -> Option<(&str, &str)> {
         }
     }
     None
+}
+
+/// Returns the crate, or the outermost namespace, that a function's path begins with. Of an implementation, that of the type, where
+/// it is one of its own, else that of the trait. `None` of a name without a path.
+pub fn crate_of(function: &str) -> Option<&str> {
+    match function.strip_prefix('<').and_then(split_implementation) {
+        Some((of, by)) => {
+            let own = outermost(of).filter(|_| !begins_with(of, STANDARD_CRATES));
+            own.or_else(|| outermost(by)).or_else(|| outermost(of))
+        }
+        None => outermost(function),
+    }
+}
+
+fn outermost(path: &str) -> Option<&str> {
+    let (name, _) = without_marks(path).split_once("::")?;
+    name.chars().all(|c| c.is_alphanumeric() || c == '_').then_some(name)
 }
 
 /// A type parameter, or a primitive type: of no crate.
@@ -330,6 +351,24 @@ pub(crate) mod tests {
             ("<parking_lot::raw_mutex::RawMutex as lock_api::mutex::RawMutex>::lock", System),
         ] {
             assert_eq!(FrameOwner::of(&text(frame), &rules()), expected, "{frame}");
+        }
+    }
+
+    #[test]
+    fn a_path_tells_the_crate_it_begins_with() {
+        for (function, expected) in [
+            ("hyper::proto::h1::dispatch::Dispatcher<D,Bs,I,T>::poll_loop", Some("hyper")),
+            ("<tower::util::oneshot::Oneshot<S,Req> as core::future::future::Future>::poll", Some("tower")),
+            ("<tower::util::Oneshot<S>>::poll", Some("tower")),
+            ("<F as futures_util::fns::FnOnce1<A>>::call_once", Some("futures_util")),
+            ("<core::pin::Pin<P> as core::future::future::Future>::poll", Some("core")),
+            ("<alloc::boxed::Box<F> as hyper::rt::Executor>::execute", Some("hyper")),
+            ("<&mut dyn h2::Frame>::load", Some("h2")),
+            ("poll<app::Task>", None),
+            ("{closure#0}", None),
+            ("", None),
+        ] {
+            assert_eq!(crate_of(function), expected, "{function}");
         }
     }
 

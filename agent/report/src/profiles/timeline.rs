@@ -218,8 +218,9 @@ impl Follower {
         }
     }
 
-    /// Takes a last look, with what runs `now` on the page's clock, and returns everything.
-    pub fn finish(mut self, page: &Page, now: Ticks) -> Followed {
+    /// Takes a last look, with what runs `now` on the page's clock, and returns everything. `name` is what displays call the
+    /// loop: several may have the name that their page says.
+    pub fn finish(mut self, page: &Page, now: Ticks, name: &str) -> Followed {
         self.look(page);
         let sites = page.sites().read();
         let unknown: Arc<str> = "?".into();
@@ -248,7 +249,7 @@ impl Follower {
             is_ok: job.is_ok,
         };
         Followed(Track {
-            name: loop_frame(&page.loop_name()).text,
+            name: loop_frame(name).text,
             turns: self.turns.iter().map(turn).collect(),
             jobs: self.jobs.iter().map(job).collect(),
             entries,

@@ -40,7 +40,7 @@ impl Bench {
     fn finish(self) -> Timeline {
         let Bench { writer, follower, .. } = self;
         let mut timeline = Timeline { process: "app".to_owned(), pid: 7, ..Timeline::default() };
-        timeline.push(follower.finish(writer.page(), writer.clock().now()));
+        timeline.push(follower.finish(writer.page(), writer.clock().now(), "main"));
         timeline
     }
 }
@@ -198,6 +198,29 @@ fn what_was_overwritten_is_counted_and_nothing_is_an_error() {
     assert_eq!(file["otherData"]["callbacks_lost"], timeline.lost());
     assert!(timeline.clone().of_loop("other").is_empty() && !timeline.of_loop("main").is_empty());
     assert!(matches!(Bench::new().finish().trace(), Err(FlameError::Empty)));
+}
+
+#[test]
+fn loops_of_one_name_have_tracks_of_the_names_that_displays_give_them() {
+    let mut timeline = Timeline { process: "app".to_owned(), pid: 7, ..Timeline::default() };
+    for name in ["main", "main#2"] {
+        let mut bench = Bench::new();
+        let mut pool = bench.writer.take_pool().unwrap();
+        bench.writer.unpark(1);
+        bench.run(Kind::IoRead, "read", TaskTimes::UNKNOWN, 1);
+        let started = bench.writer.clock().now();
+        bench.time.advance_ns(MS);
+        let (number, worker, is_ok, ended) = (0, 0, true, bench.writer.clock().now());
+        let (kind, site, submitted) = (WorkKind::Fs, SiteId::NONE, started);
+        pool.record(&JobRecord { number, kind, site, worker, submitted, started, ended, is_ok });
+        let Bench { writer, follower, .. } = bench;
+        timeline.push(follower.finish(writer.page(), writer.clock().now(), name));
+    }
+    let all = events(&timeline);
+    let names = all.iter().filter(|event| event["name"] == "thread_name");
+    let names: Vec<&str> = names.map(|event| event["args"]["name"].as_str().unwrap()).collect();
+    let threads = ["loop main", "loop main pool thread 0", "loop main#2", "loop main#2 pool thread 0"];
+    assert_eq!(names, threads);
 }
 
 #[test]
