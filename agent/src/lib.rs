@@ -72,7 +72,7 @@ pub use server_error::ServerError;
 
 #[cfg(feature = "http")]
 pub use loopscope_http::Listen;
-pub use watch::frame_source::{FrameSource, Moment, StackCopy};
+pub use watch::frame_source::{FrameSource, Moment, StackCall, StackCopy};
 pub use watch::incident_action::Action;
 
 /// Compiles the examples of the README.

@@ -49,7 +49,6 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("loop/node/src/sys/allocator.rs", "the allocator of the addon"),
     ("loop/node/src/sys/code_events.rs", "V8's events of code"),
     ("loop/node/src/sys/current.rs", "the adapter of this thread, by a pointer without destructor"),
-    ("loop/node/src/sys/frame_pointers.rs", "the stack of this thread"),
     ("loop/node/src/sys/hook_counts.rs", "counters that Node shares with its JavaScript"),
     ("loop/node/src/sys/js_callback.rs", "Node's interface for functions that any thread has called"),
     ("loop/node/src/sys/module.rs", "functions that Node calls"),

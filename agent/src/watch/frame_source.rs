@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SendError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// Supplies the frames of a runtime that native stacks cannot tell: JavaScript functions, suspended tasks.
@@ -54,12 +54,46 @@ pub struct StackCopy {
     pub sp: u64,
     /// The bytes from there on, at most 128 KiB; none where the thread stood on another stack.
     pub bytes: Arc<[u8]>,
+    calls: Arc<StackCalls>,
+}
+
+/// Where the calls of a stack are set once it is unwound.
+pub(crate) type StackCalls = OnceLock<Vec<StackCall>>;
+
+/// A call on a [copy](StackCopy) of a stack.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StackCall {
+    /// Where the thread was in it: of the innermost call exactly, of the others where it goes on, just behind the next call.
+    pub address: u64,
+    /// The frame pointer in it: the address of its frame, where its code keeps one. 0 where it is not known.
+    pub frame: u64,
 }
 
 impl StackCopy {
     /// Returns a copy, as it is made for a source.
     pub fn new(sp: u64, bytes: impl Into<Arc<[u8]>>) -> StackCopy {
-        StackCopy { sp, bytes: bytes.into() }
+        StackCopy { sp, bytes: bytes.into(), calls: Arc::default() }
+    }
+
+    /// Returns the calls that were under way, innermost first, by the unwind tables and by frame pointers where there are none, as in
+    /// code that a runtime has compiled. `None` where that did not lead to the first call of the thread, or is not done yet: it is
+    /// done within some ms, so that it is there when a loop answers that was asleep.
+    pub fn calls(&self) -> Option<&[StackCall]> {
+        self.calls.get().map(Vec::as_slice)
+    }
+
+    /// As [`StackCopy::new`], with these calls.
+    pub fn with_calls(self, calls: &[(u64, u64)]) -> StackCopy {
+        let calls = calls.iter().map(|&(address, frame)| StackCall { address, frame }).collect();
+        // The calls of a stack do not change.
+        let _ = self.calls.set(calls);
+        self
+    }
+
+    /// Returns where its calls are set.
+    pub(crate) fn where_calls_are_set(&self) -> Arc<StackCalls> {
+        self.calls.clone()
     }
 }
 

@@ -11,7 +11,7 @@
 
 use crate::address_source::{AddressCall, AddressSources, AddressStack};
 use crate::watch::frame_source::{
-    Answer, FrameSources, Moment, NoFrames, Question, Sources, StackCopy, WITHIN,
+    Answer, FrameSources, Moment, NoFrames, Question, Sources, StackCall, StackCalls, StackCopy, WITHIN,
 };
 use loopscope_probe::Ticks;
 use loopscope_probe::description::{Description, FrameRule, Trouble};
@@ -89,7 +89,7 @@ pub(crate) struct Named {
 /// What the thread does.
 enum Task {
     /// A stack, and what was asked of its runtime's source; `None` where that has none.
-    Name(Work, Option<Result<Question, NoFrames>>),
+    Name(Work, Arc<StackCalls>, Option<Result<Question, NoFrames>>),
     /// Frames that came late, as the answer to this question.
     Late(u64, Answer),
 }
@@ -142,8 +142,9 @@ impl StackSymbolizer {
 
     /// Hands over a stack, and asks its runtime's source; never blocks. Returns false where too many wait.
     pub(crate) fn name(&mut self, work: Work) -> bool {
-        let asked = self.sources.ask(&work.runtime, &work.moment());
-        self.tasks.try_send(Task::Name(work, asked)).is_ok()
+        let moment = work.moment();
+        let asked = self.sources.ask(&work.runtime, &moment);
+        self.tasks.try_send(Task::Name(work, moment.stack.where_calls_are_set(), asked)).is_ok()
     }
 
     /// Returns what has been named since.
@@ -256,10 +257,10 @@ impl IncidentQueue {
     fn serve(&mut self, waiting: &Receiver<Task>, say: &Sender<Named>) {
         loop {
             match waiting.recv_timeout(KEPT) {
-                Ok(Task::Name(work, asked)) => {
+                Ok(Task::Name(work, calls, asked)) => {
                     let (number, age_ns) = (work.number, work.age_ns);
                     // Damaged debug information must not end the thread.
-                    let outcome = catch_unwind(AssertUnwindSafe(|| self.name(work, asked, say)));
+                    let outcome = catch_unwind(AssertUnwindSafe(|| self.name(work, &calls, asked, say)));
                     if outcome.is_err() {
                         let note = Some("symbolizing the stack failed: damaged debug information".to_owned());
                         let _ = say.send(Named { number, age_ns, note, is_final: true, ..Named::default() });
@@ -274,7 +275,18 @@ impl IncidentQueue {
     }
 
     /// Names one stack, once or twice. Nobody may listen any more.
-    fn name(&mut self, work: Work, asked: Option<Result<Question, NoFrames>>, say: &Sender<Named>) {
+    fn name(
+        &mut self,
+        work: Work,
+        calls: &StackCalls,
+        asked: Option<Result<Question, NoFrames>>,
+        say: &Sender<Named>,
+    ) {
+        let stack = self.unwinder.unwind(&work.sample);
+        if stack.is_complete {
+            // Who was asked needs them when the loop answers.
+            let _ = calls.set(calls_of(&stack));
+        }
         let (front, missing) = match asked.map(|asked| asked.and_then(Question::wait)) {
             None => (Vec::new(), None),
             Some(Ok(frames)) => (frames, None),
@@ -283,7 +295,6 @@ impl IncidentQueue {
         if let Some(early) = early(&work, &front) {
             let _ = say.send(early);
         }
-        let stack = self.unwinder.unwind(&work.sample);
         let fingerprint = stack.fingerprint(self.unwinder.modules());
         let modules = self.unwinder.modules();
         let known = self.known.get(fingerprint);
@@ -357,6 +368,12 @@ impl IncidentQueue {
 }
 
 /// Returns the frames of another runtime by themselves, where they name the guilty function and its line: native frames are
+/// Returns the calls of a stack as sources are told them.
+fn calls_of(stack: &RawStack) -> Vec<StackCall> {
+    let frames = stack.addresses.iter().zip(&stack.frame_pointers);
+    frames.map(|(&address, &frame)| StackCall { address, frame }).collect()
+}
+
 /// behind them, and change nothing about that.
 fn early(work: &Work, front: &[Frame]) -> Option<Named> {
     let owned = front.iter().map(|frame| frame.clone().owned(work.description.frame_rules()));

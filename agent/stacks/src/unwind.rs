@@ -17,6 +17,8 @@ use framehop::FrameAddress;
 pub struct RawStack {
     /// Leaf first. The first is exact, where the thread was; the others are return addresses, just behind a call.
     pub addresses: Vec<u64>,
+    /// The frame pointer in each of these frames: the address of the frame, in code that keeps one. 0 where it is not known.
+    pub frame_pointers: Vec<u64>,
     /// Some frame was found without an unwind table, or by trying what could be the frame pointer of a thread that
     /// slept, so that the frames beside it may be wrong.
     pub is_guessed: bool,
@@ -60,7 +62,8 @@ impl Unwinder {
         self.renew();
         if sample.is_off_stack || sample.stack.is_empty() {
             // Without a copy there is nothing to follow.
-            return RawStack { addresses: vec![sample.registers.ip], ..RawStack::default() };
+            let (addresses, frame_pointers) = (vec![sample.registers.ip], vec![sample.registers.fp]);
+            return RawStack { addresses, frame_pointers, ..RawStack::default() };
         }
         (self.steps, self.tries) = (0, 0);
         let copied = Copied { sp: sample.registers.sp, bytes: &sample.stack, is_cut: sample.is_cut };
@@ -71,6 +74,7 @@ impl Unwinder {
             is_cut: !is_complete && (sample.is_cut || chain.addresses.len() >= FRAMES),
             is_complete,
             addresses: chain.addresses,
+            frame_pointers: chain.frame_pointers,
         }
     }
 

@@ -62,6 +62,8 @@ pub(crate) struct Gap {
 pub(crate) struct Chain {
     /// Leaf first; never empty.
     pub addresses: Vec<u64>,
+    /// The frame pointer in each frame; 0 where it is not known.
+    pub frame_pointers: Vec<u64>,
     pub end: End,
     /// It ended at a frame pointer or a return address of zero.
     pub is_at_zero: bool,
@@ -77,6 +79,7 @@ impl Chain {
     fn new(regs: Regs) -> Chain {
         Chain {
             addresses: Vec::new(),
+            frame_pointers: Vec::new(),
             end: End::Broken,
             is_at_zero: false,
             last: regs,
@@ -104,6 +107,8 @@ impl Chain {
     pub fn join(&mut self, index: usize, tail: Chain) {
         self.addresses.truncate(index);
         self.addresses.extend(tail.addresses);
+        self.frame_pointers.truncate(index);
+        self.frame_pointers.extend(tail.frame_pointers);
         let tails = tail.gap.map(|gap| Gap { index: gap.index + index, ..gap });
         self.gap = self.gap.filter(|gap| gap.index < index).or(tails);
         (self.end, self.is_at_zero, self.last) = (tail.end, tail.is_at_zero, tail.last);
@@ -126,6 +131,8 @@ impl Unwinder {
                 }
             }
             chain.addresses.push(at.address());
+            let is_known = !is_unknown_frame_pointer(&regs);
+            chain.frame_pointers.push(if is_known { frame_pointer(&regs) } else { 0 });
             if chain.addresses.len() >= FRAMES {
                 break;
             }
@@ -239,10 +246,14 @@ pub(crate) fn with_frame_pointer(mut regs: Regs, frame_pointer: u64) -> Regs {
 }
 
 pub(crate) fn is_unknown_frame_pointer(regs: &Regs) -> bool {
+    frame_pointer(regs) == UNKNOWN
+}
+
+fn frame_pointer(regs: &Regs) -> u64 {
     #[cfg(target_arch = "x86_64")]
-    return regs.bp() == UNKNOWN;
+    return regs.bp();
     #[cfg(target_arch = "aarch64")]
-    return regs.fp() == UNKNOWN;
+    return regs.fp();
 }
 
 /// Whether the last step took its return address from the link register, which is not known.

@@ -94,9 +94,21 @@ impl CodeMap {
         (address < start + piece.bytes as usize).then(|| parse(&piece.name))
     }
 
-    /// Tells whether two addresses are of one piece of code: also of one that V8 did not tell of, where nothing that it told of
-    /// lies between them.
-    pub fn is_one_piece(&self, one: usize, other: usize) -> bool {
+    /// Returns what tells code that comes from now on from what there is.
+    pub fn moment(&self) -> u32 {
+        self.count
+    }
+
+    /// Returns the function of an address, as [`CodeMap::function`], where that was already there at this [moment](CodeMap::moment).
+    pub fn function_since(&self, address: usize, moment: u32) -> Option<JsFrame> {
+        let (_, piece) = self.pieces.range(..=address).next_back()?;
+        let is_younger = piece.number.wrapping_sub(moment).wrapping_sub(1) < u32::MAX / 2;
+        if is_younger { None } else { self.function(address) }
+    }
+
+    /// Tells whether two addresses are of one piece of code; `None` where V8 told of neither, and nothing that it told of lies
+    /// between them, so that they may be.
+    pub fn is_one_piece(&self, one: usize, other: usize) -> Option<bool> {
         /// Longer code is rare.
         const BYTES: usize = 256 << 10;
         let (first, last) = (one.min(other), one.max(other));
@@ -105,8 +117,12 @@ impl CodeMap {
             (address < start + piece.bytes as usize).then_some(*start)
         };
         match (begin_of(first), begin_of(last)) {
-            (None, None) => last - first < BYTES && self.pieces.range(first..last).next().is_none(),
-            (begin, end) => begin == end,
+            (None, None) if first == last => Some(true),
+            (None, None) => {
+                let may_be = last - first < BYTES && self.pieces.range(first..last).next().is_none();
+                if may_be { None } else { Some(false) }
+            }
+            (begin, end) => Some(begin == end),
         }
     }
 }
@@ -199,12 +215,36 @@ mod tests {
         let mut map = CodeMap::default();
         map.add(0x1000, 0x100, "JS:~one /a.js:1:1");
         map.add(0x1100, 0x100, "JS:~other /a.js:2:1");
-        assert!(map.is_one_piece(0x1000, 0x10ff) && map.is_one_piece(0x10ff, 0x1000));
-        assert!(!map.is_one_piece(0x10ff, 0x1100), "the next one");
-        assert!(!map.is_one_piece(0x2000, 0x1100) && !map.is_one_piece(0xfff, 0x1000), "one is not told of");
-        assert!(map.is_one_piece(0x2000, 0x2100), "a piece that is not told of");
-        assert!(!map.is_one_piece(0xf00, 0x2000), "two lie between");
-        assert!(!map.is_one_piece(0x2000, 0x2000_0000), "it would be too long");
+        let is_one = |one, other| map.is_one_piece(one, other);
+        assert_eq!((is_one(0x1000, 0x10ff), is_one(0x10ff, 0x1000)), (Some(true), Some(true)));
+        assert_eq!(is_one(0x10ff, 0x1100), Some(false), "the next one");
+        assert_eq!(
+            (is_one(0x2000, 0x1100), is_one(0xfff, 0x1000)),
+            (Some(false), Some(false)),
+            "one is not told of"
+        );
+        assert_eq!(
+            (is_one(0x2000, 0x2000), is_one(0x2000, 0x2100)),
+            (Some(true), None),
+            "what is not told of may be two"
+        );
+        assert_eq!(is_one(0xf00, 0x2000), Some(false), "two lie between");
+        assert_eq!(is_one(0x2000, 0x2000_0000), Some(false), "it would be too long");
+    }
+
+    #[test]
+    fn code_that_came_later_is_not_that_of_before() {
+        let mut map = CodeMap::default();
+        map.add(0x1000, 0x100, "JS:~one /a.js:1:1");
+        map.add(0x2000, 0x100, "JS:~two /a.js:2:1");
+        let moment = map.moment();
+        map.add(0x1000, 0x100, "JS:~new /a.js:3:1");
+        map.moved(0x2000, 0x3000);
+        let then = |address| map.function_since(address, moment).map(|frame| frame.function);
+        assert_eq!((then(0x1010), then(0x2010), then(0x3010)), (None, None, None));
+        assert_eq!(map.function_since(0x3010, map.moment()).unwrap().function, "two");
+        map.add(0x4000, 0x100, "JS:~four /a.js:4:1");
+        assert_eq!(map.function_since(0x3010, map.moment() - 1).unwrap().function, "two", "before it");
     }
 
     #[test]

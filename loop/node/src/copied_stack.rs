@@ -1,9 +1,8 @@
 //! JavaScript's functions on the copy of a stack: of a thread that slept, or in which V8 collected garbage, so that V8 itself could
 //! not walk it.
 //!
-//! Code of V8's keeps a chain of frame pointers, so the frames that are open lead from one to the next inner one: the frame below a
-//! frame is the nearest place that holds its address. Where the chain begins is known from the same thread a little later, in the
-//! same busy period, in which the outermost frames stay:
+//! The agent unwinds the copy: C++ by its tables, and V8's code, which has none, by the chain of frame pointers that it keeps. Of
+//! each frame of V8's its address is known then, and where it goes on:
 //!
 //! ```text
 //!   main <- uv_run <- [entry] <- handler <- blocked <- [exit] <- C++ <- the system call
@@ -14,7 +13,7 @@
 //! the interpreter has its bytecode and how far it is in it. None of this is relied on for a name: that is what V8 said of the code
 //! at that address, and where V8 said nothing there is none.
 
-use crate::code_map::{CodeMap, JsFrame};
+use crate::code_map::JsFrame;
 use loopscope_agent::StackCopy;
 
 const WORD: u64 = 8;
@@ -23,11 +22,8 @@ const CONTEXT: u64 = WORD;
 const FUNCTION: u64 = 2 * WORD;
 const BYTECODE: u64 = 4 * WORD;
 const BYTECODE_OFFSET: u64 = 5 * WORD;
-/// Above it: where its caller goes on.
-const RETURN_ADDRESS: u64 = WORD;
 /// V8 has fewer kinds of frames; each is told by its number, doubled.
 const KINDS_END: u64 = 256;
-
 /// V8's own function in which an interpreted function runs.
 const INTERPRETER: &str = "InterpreterEntryTrampoline";
 
@@ -35,67 +31,40 @@ const INTERPRETER: &str = "InterpreterEntryTrampoline";
 pub(crate) type OpenFunction = (u64, Option<JsFrame>);
 
 /// A copy, and what is known of the code that ran.
-pub(crate) struct CopiedStack<'a, F> {
+pub(crate) struct CopiedStack<'a, F, N> {
     pub(crate) copy: &'a StackCopy,
-    pub(crate) code: &'a CodeMap,
+    /// Returns the function of an address; `None` for what V8 told nothing of.
+    pub(crate) function_of: F,
     /// Tells whether code is that of a file.
-    pub(crate) is_native: F,
+    pub(crate) is_native: N,
 }
 
-impl<F: Fn(u64) -> bool> CopiedStack<'_, F> {
-    /// Returns the functions that were open, innermost first. `later` are the frames of this thread at a later moment of the same
-    /// busy period, innermost first. `None` where the frames do not lead to the end of JavaScript's, so that the innermost
-    /// function is not known.
-    pub(crate) fn functions(&self, later: &[u64]) -> Option<Vec<OpenFunction>> {
-        let frames = self.frames(later)?;
+impl<F: Fn(u64) -> Option<JsFrame>, N: Fn(u64) -> bool> CopiedStack<'_, F, N> {
+    /// Returns the functions that were open, innermost first. `None` where the copy could not be unwound, and where the innermost
+    /// function is not followed by the frame of V8's own by which JavaScript calls C++, so that it is not known.
+    pub(crate) fn functions(&self) -> Option<Vec<OpenFunction>> {
+        let calls = self.copy.calls()?;
         let mut functions = Vec::new();
-        let mut is_left = true;
-        for pair in frames.windows(2) {
-            let &[frame, inner] = pair else { continue };
-            if let Some(function) = self.function(frame, inner) {
-                functions.push(function);
-                // What JavaScript calls in C++ is called by way of a frame of V8's own.
-                is_left = self.is_v8s_own(inner);
+        for (at, call) in calls.iter().enumerate() {
+            // Code that makes no frame has that of its caller.
+            let is_frame_of_caller = calls.get(at + 1).is_some_and(|outer| outer.frame == call.frame);
+            if is_frame_of_caller || !self.is_function(call.frame) {
+                continue;
             }
+            let Some(function) = self.function(call.frame, call.address) else { continue };
+            let is_left = at.checked_sub(1).is_some_and(|inner| self.is_v8s_own(calls[inner].frame));
+            if functions.is_empty() && !is_left {
+                return None;
+            }
+            functions.push(function);
         }
-        functions.reverse();
-        (is_left && !functions.is_empty()).then_some(functions)
+        (!functions.is_empty()).then_some(functions)
     }
 
     fn word(&self, address: u64) -> Option<u64> {
         let offset = usize::try_from(address.checked_sub(self.copy.sp)?).ok()?;
         let word = self.copy.bytes.get(offset..)?.first_chunk::<8>()?;
         Some(u64::from_ne_bytes(*word))
-    }
-
-    /// Returns the addresses of the frames, outermost first.
-    fn frames(&self, later: &[u64]) -> Option<Vec<u64>> {
-        let stands = |pair: &[u64]| self.word(pair[0]) == Some(pair[1]);
-        let mut outer = later.windows(2).rposition(stands)?;
-        let mut frame = later[outer];
-        let mut frames = vec![frame];
-        loop {
-            let called = self.called_by(frame);
-            // C does not keep the chain, and stores the register as it is: where its frames are the same later, they are known.
-            let later_one = outer.checked_sub(1).map(|inner| later[inner]);
-            let same = later_one.filter(|inner| stands(&[*inner, frame]));
-            let same = same.filter(|_| called.is_none_or(|inner| !self.is_of_v8(frame, inner)));
-            let Some(inner) = same.or(called) else { return Some(frames) };
-            outer = if later_one == Some(inner) { outer - 1 } else { 0 };
-            frame = inner;
-            frames.push(frame);
-        }
-    }
-
-    /// Returns the frame that a frame of V8's code has called: the nearest place below it that holds its address.
-    fn called_by(&self, frame: u64) -> Option<u64> {
-        let below = std::iter::successors(frame.checked_sub(WORD), |place| place.checked_sub(WORD));
-        below.take_while(|place| *place >= self.copy.sp).find(|place| self.word(*place) == Some(frame))
-    }
-
-    /// Tells whether a frame, which has called another, is of V8's code.
-    fn is_of_v8(&self, frame: u64, inner: u64) -> bool {
-        self.is_v8s_own(frame) || self.function(frame, inner).is_some()
     }
 
     fn is_function(&self, frame: u64) -> bool {
@@ -109,14 +78,10 @@ impl<F: Fn(u64) -> bool> CopiedStack<'_, F> {
             .is_some_and(|kind| kind % 2 == 0 && (1..KINDS_END).contains(&kind))
     }
 
-    /// Returns the function of a frame that has called another; `None` where it is none of JavaScript's.
-    fn function(&self, frame: u64, inner: u64) -> Option<OpenFunction> {
-        if !self.is_function(frame) {
-            return None;
-        }
-        let place = self.word(inner.wrapping_add(RETURN_ADDRESS))?;
+    /// Returns the function of a frame, which goes on at this place; `None` where it is none of JavaScript's.
+    fn function(&self, frame: u64, place: u64) -> Option<OpenFunction> {
         // It is just behind the call, which may be the last of its function.
-        let compiled = self.code.function(place.wrapping_sub(1) as usize);
+        let compiled = (self.function_of)(place.wrapping_sub(1));
         let is_interpreter = |function: &JsFrame| function.function.contains(INTERPRETER);
         match compiled.filter(|function| !is_interpreter(function)) {
             Some(compiled) => Some((place, Some(compiled))),
@@ -131,7 +96,7 @@ impl<F: Fn(u64) -> bool> CopiedStack<'_, F> {
         // A number of JavaScript's: in the upper half.
         let offset = self.word(frame.wrapping_sub(BYTECODE_OFFSET)).filter(|word| *word as u32 == 0)? >> 32;
         let place = bytecode.wrapping_add(offset);
-        let function = self.code.function(place as usize)?;
+        let function = (self.function_of)(place)?;
         (bytecode % 2 == 1 && !function.script.is_empty()).then_some((place, Some(function)))
     }
 }
@@ -139,11 +104,13 @@ impl<F: Fn(u64) -> bool> CopiedStack<'_, F> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::code_map::CodeMap;
 
     /// A stack that grows downwards from 0x8000, and code.
     struct Made {
         words: Vec<u64>,
-        frames: Vec<u64>,
+        /// The calls, outermost first: where each goes on once it has called another, and its frame.
+        calls: Vec<(u64, u64)>,
         code: CodeMap,
     }
 
@@ -158,7 +125,7 @@ mod tests {
             code.add(0x100, 0x100, "Builtin:InterpreterEntryTrampoline");
             code.add(0x1000, 0x100, "JS:^compiled /app.js:3:1");
             code.add(0x2000, 0x100, "JS:~interpreted /app.js:7:1");
-            let mut made = Made { words: vec![0], frames: Vec::new(), code };
+            let mut made = Made { words: vec![0], calls: Vec::new(), code };
             made.call(0x50_0000, &CPP);
             made.call(0x50_0000, &CPP);
             made
@@ -166,9 +133,12 @@ mod tests {
 
         /// The innermost function calls another one, and goes on at `place`; the new one has these words below its frame.
         fn call(&mut self, place: u64, below: &[u64]) -> &mut Made {
-            let outer = self.frames.last().copied().unwrap_or(0);
+            let outer = self.calls.last_mut().map_or(0, |(goes_on_at, frame)| {
+                *goes_on_at = place;
+                *frame
+            });
             self.words.extend([place, outer]);
-            self.frames.push(TOP - WORD * self.words.len() as u64);
+            self.calls.push((0x50_0000, TOP - WORD * self.words.len() as u64));
             self.words.extend(below);
             self
         }
@@ -191,18 +161,19 @@ mod tests {
             self.call(place, &[6, 0]).call(0x50_0000, &CPP)
         }
 
-        fn functions(&self, later: &[u64]) -> Option<Vec<Option<String>>> {
-            let bytes: Vec<u8> = self.words.iter().rev().flat_map(|word| word.to_ne_bytes()).collect();
-            let copy = StackCopy::new(TOP - bytes.len() as u64, bytes);
-            let is_native = |place| (0x50_0000..0x60_0000).contains(&place);
-            let stack = CopiedStack { copy: &copy, code: &self.code, is_native };
-            let functions = stack.functions(later)?;
-            Some(functions.into_iter().map(|(_, frame)| frame.map(|frame| frame.function)).collect())
+        fn functions(&self) -> Option<Vec<Option<String>>> {
+            let calls: Vec<(u64, u64)> = self.calls.iter().rev().copied().collect();
+            self.functions_of(&calls)
         }
 
-        /// The frames that stay: those of C++ outside.
-        fn outermost(&self) -> Vec<u64> {
-            vec![self.frames[1], self.frames[0]]
+        fn functions_of(&self, calls: &[(u64, u64)]) -> Option<Vec<Option<String>>> {
+            let bytes: Vec<u8> = self.words.iter().rev().flat_map(|word| word.to_ne_bytes()).collect();
+            let copy = StackCopy::new(TOP - bytes.len() as u64, bytes).with_calls(calls);
+            let is_native = |place| (0x50_0000..0x60_0000).contains(&place);
+            let function_of = |place: u64| self.code.function(place as usize);
+            let stack = CopiedStack { copy: &copy, function_of, is_native };
+            let functions = stack.functions()?;
+            Some(functions.into_iter().map(|(_, frame)| frame.map(|frame| frame.function)).collect())
         }
     }
 
@@ -214,37 +185,43 @@ mod tests {
     fn functions_that_slept_are_found_compiled_and_interpreted() {
         let mut made = Made::new();
         made.enter().javascript(0x180).interpreted(0x1040, 20).exit(0x180);
-        assert_eq!(made.functions(&made.outermost()), names(&[Some("interpreted"), Some("compiled")]));
-        let more = [&[made.frames[3] - 0x100, made.frames[3]][..], &made.outermost()].concat();
-        assert_eq!(
-            made.functions(&more),
-            names(&[Some("interpreted"), Some("compiled")]),
-            "a frame that came later is no frame of the copy"
-        );
+        assert_eq!(made.functions(), names(&[Some("interpreted"), Some("compiled")]));
+        // Code that makes no frame of its own has that of its caller.
+        let mut calls: Vec<(u64, u64)> = made.calls.iter().rev().copied().collect();
+        let function = calls.iter().position(|call| call.0 == 0x1040).unwrap();
+        calls.insert(function, (0x180, calls[function].1));
+        assert_eq!(made.functions_of(&calls), names(&[Some("interpreted"), Some("compiled")]));
     }
 
     #[test]
     fn a_function_that_v8_did_not_tell_of_has_no_name_and_its_caller_does_not_stand_for_it() {
         let mut made = Made::new();
         made.enter().javascript(0x180).javascript(0x1040).exit(0x9_0000);
-        assert_eq!(made.functions(&made.outermost()), names(&[None, Some("compiled")]));
+        assert_eq!(made.functions(), names(&[None, Some("compiled")]));
     }
 
     #[test]
-    fn where_the_frames_do_not_lead_out_of_javascript_nothing_is_known() {
+    fn where_javascript_was_not_left_by_v8s_own_frame_nothing_is_known() {
         let mut made = Made::new();
         made.enter().javascript(0x180).interpreted(0x1040, 20);
-        assert_eq!(made.functions(&made.outermost()), None, "what it has called is not there");
+        assert_eq!(made.functions(), None, "what it has called is not there");
         made.call(0x180, &CPP);
-        assert_eq!(made.functions(&made.outermost()), None, "C++ is not called so");
-        assert_eq!(made.functions(&[]), None);
-        assert_eq!(made.functions(&[0x10, 0x20]), None, "another stack");
+        assert_eq!(made.functions(), None, "C++ is not called so");
+        assert_eq!(made.functions_of(&[]), None);
+        assert_eq!(
+            made.functions_of(&[(0x1040, 0), (0x1040, 0x10), (0x1040, u64::MAX)]),
+            None,
+            "other frames"
+        );
+        let copy = StackCopy::new(TOP, Vec::new());
+        let stack = CopiedStack { copy: &copy, function_of: |_| None, is_native: |_| false };
+        assert_eq!(stack.functions(), None, "it was not unwound");
     }
 
     #[test]
     fn functions_of_an_entry_inside_another_are_inside_of_those_outside() {
         let mut made = Made::new();
         made.enter().javascript(0x180).exit(0x1040).enter().interpreted(0x180, 8).exit(0x180);
-        assert_eq!(made.functions(&made.outermost()), names(&[Some("interpreted"), Some("compiled")]));
+        assert_eq!(made.functions(), names(&[Some("interpreted"), Some("compiled")]));
     }
 }

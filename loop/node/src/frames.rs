@@ -20,7 +20,7 @@
 use crate::code_map::{CodeMap, JsFrame};
 use crate::copied_stack::CopiedStack;
 use crate::source_map::{Places, SourceMaps};
-use crate::sys::{self, Answer, AskedLoop};
+use crate::sys::{self, AskedLoop};
 use loopscope_agent::{AddressSource, AddressStack, Frame, FrameSource, Moment};
 use loopscope_probe::raw::registry;
 use std::collections::HashMap;
@@ -107,8 +107,9 @@ struct Later {
     /// What called the innermost function of the sample was at the same place still, and inside of a call. `None` where that
     /// cannot be compared.
     is_same_call: Option<bool>,
-    /// What it called there then is of the code that the innermost function of the sample was in.
-    is_same_code: bool,
+    /// What it called there then is of the code that the innermost function of the sample was in; `None` where V8 told of
+    /// neither, so that nobody knows.
+    is_same_code: Option<bool>,
     /// The innermost function of the sample itself was at the same place still, and inside of a call there: V8's walk misses a
     /// function whose frame is being made, or that of who called one of V8's own that has none.
     is_inside: bool,
@@ -134,7 +135,7 @@ impl Later {
         let is_same_code = from_innermost
             .first()
             .zip(called)
-            .is_some_and(|(then, now)| code.is_one_piece(*then as usize, *now as usize));
+            .map_or(Some(false), |(then, now)| code.is_one_piece(*then as usize, *now as usize));
         let is_same_call = can_be_compared.then_some(is_same_call);
         Later { is_at_once, is_same_call, is_same_code, is_inside }
     }
@@ -157,7 +158,7 @@ fn join(sampled: Vec<Option<JsFrame>>, told: Vec<JsFrame>, later: Later) -> Vec<
     let mut sampled: Vec<JsFrame> = sampled.into_iter().flatten().collect();
     if !is_innermost_known {
         let runs_still = match later.is_same_call {
-            Some(is_same_call) => is_same_call && later.is_same_code,
+            Some(is_same_call) => is_same_call && later.is_same_code.unwrap_or(later.is_at_once),
             None => later.is_at_once && is_called_by(&sampled, &told),
         };
         return if runs_still { told } else { Vec::new() };
@@ -212,7 +213,10 @@ impl FrameSource for JavaScript {
 fn javascript_of(asked: &Arc<AskedLoop>, moment: &Moment) -> Vec<JsFrame> {
     // V8's state, and then an address for each frame.
     let addresses = moment.foreign.as_deref().and_then(|words| words.get(1..)).unwrap_or_default();
-    let is_mapped = lock(&asked.code).is_followed;
+    let (is_mapped, moment_of_code) = {
+        let code = lock(&asked.code);
+        (code.is_followed, code.moment())
+    };
     let within = if is_mapped && !addresses.is_empty() { LINES_WITHIN } else { FIRST_WITHIN };
     let page = registry::pages().into_iter().find(|page| page.thread().tid == moment.tid);
     let is_over = || page.as_ref().is_none_or(|page| page.page().busy_since() != moment.busy_since);
@@ -226,22 +230,27 @@ fn javascript_of(asked: &Arc<AskedLoop>, moment: &Moment) -> Vec<JsFrame> {
         // Such an answer does not wait for the map, which is made after it, and before the next one.
         asked.ask(FIRST_WITHIN, None, || sys::loop_of(moment.tid).is_none());
     }
-    let code = lock(&asked.code);
+    // A thread that slept, or collected garbage, was in native code, however soon it answers.
+    let is_at_once = is_at_once && !addresses.is_empty();
     let (addresses, sampled) = match addresses {
-        [] => copied(&code, moment, &told),
-        _ => (addresses.to_vec(), sampled(&code, addresses)),
+        [] => copied(&asked.code, is_mapped.then_some(moment_of_code), moment),
+        _ => (addresses.to_vec(), sampled(&lock(&asked.code), addresses)),
     };
-    // A thread that slept was in native code, however soon it answers.
-    let is_at_once = is_at_once && moment.foreign.is_some();
-    let later = Later::of(is_at_once, innermost(&sampled), &addresses, &told.addresses, &code);
+    let later = Later::of(is_at_once, innermost(&sampled), &addresses, &told.addresses, &lock(&asked.code));
     join(sampled, told.frames, later)
 }
 
 /// Returns what the sampler would have, where V8 could not walk its stack at that moment: by the copy of the stack. A function
-/// without a name, of nobody knows where, stands for all where the copy does not tell.
-fn copied(code: &CodeMap, moment: &Moment, told: &Answer) -> (Vec<u64>, Vec<Option<JsFrame>>) {
-    let copied = CopiedStack { copy: &moment.stack, code, is_native: sys::is_in_file };
-    let functions = copied.functions(&told.frame_pointers);
+/// without a name, of nobody knows where, stands for all where the copy does not tell. Code that came after `since`, where a map was
+/// there before, may lie where other code was.
+fn copied(code: &Mutex<CodeMap>, since: Option<u32>, moment: &Moment) -> (Vec<u64>, Vec<Option<JsFrame>>) {
+    // Held for one address at a time: a loop that compiles takes this lock, too.
+    let function_of = |address: u64| match since {
+        Some(since) => lock(code).function_since(address as usize, since),
+        None => lock(code).function(address as usize),
+    };
+    let copied = CopiedStack { copy: &moment.stack, function_of, is_native: sys::is_in_file };
+    let functions = copied.functions();
     functions.map_or((Vec::new(), vec![None]), |functions| functions.into_iter().unzip())
 }
 
@@ -313,9 +322,9 @@ mod tests {
     }
 
     const LATER: Later =
-        Later { is_at_once: false, is_same_call: None, is_same_code: false, is_inside: false };
+        Later { is_at_once: false, is_same_call: None, is_same_code: Some(false), is_inside: false };
     const AT_ONCE: Later = Later { is_at_once: true, ..LATER };
-    const SAME_CALL: Later = Later { is_same_call: Some(true), is_same_code: true, ..LATER };
+    const SAME_CALL: Later = Later { is_same_call: Some(true), is_same_code: Some(true), ..LATER };
 
     /// What was sampled, all of it with names.
     fn known(frames: &[JsFrame]) -> Vec<Option<JsFrame>> {
@@ -357,7 +366,15 @@ mod tests {
         let sampled = vec![None, Some(js("timers", 90))];
         let told = vec![js("spin", 8), js("timers", 95)];
         assert_eq!(join(sampled.clone(), told.clone(), SAME_CALL), told);
-        let other_code = Later { is_same_code: false, ..SAME_CALL };
+        let other_code = Later { is_same_code: Some(false), ..SAME_CALL };
+        let unknown_code = Later { is_same_code: None, ..SAME_CALL };
+        assert_eq!(
+            join(sampled.clone(), told.clone(), unknown_code),
+            [],
+            "neither is told of: it may be another one"
+        );
+        let unknown_at_once = Later { is_at_once: true, ..unknown_code };
+        assert_eq!(join(sampled.clone(), told.clone(), unknown_at_once), told);
         assert_eq!(join(sampled.clone(), told.clone(), other_code), [], "another one, from the same place");
         let at_once = Later { is_at_once: true, ..other_code };
         assert_eq!(join(sampled.clone(), told.clone(), at_once), [], "native code may just have returned");
@@ -436,9 +453,10 @@ mod tests {
         let mut code = CodeMap::default();
         code.add(0x1000, 0x100, "JS:~sibling /app.js:9:1");
         let same = |told: &[u64]| Later::of(false, Some(0), &[0x5000, 20, 30], told, &code).is_same_code;
-        assert!(same(&[0x5040, 20, 30]), "it has run on");
-        assert!(same(&[90, 0x5040, 20, 30]), "it has called something");
-        assert!(!same(&[0x1000, 20, 30]) && !same(&[20, 30]) && !same(&[]));
+        assert_eq!(same(&[0x5040, 20, 30]), None, "it may have run on");
+        assert_eq!(same(&[90, 0x5000, 20, 30]), Some(true), "it has called something");
+        assert_eq!(same(&[0x1000, 20, 30]), Some(false));
+        assert_eq!((same(&[20, 30]), same(&[])), (Some(false), Some(false)));
     }
 
     #[test]

@@ -18,7 +18,6 @@
 //! | `trace_name` | names of Node's trace events | |
 //! | `trace_sink` | the virtual table of Node's trace controller | its entries are the exported functions |
 //! | `stack_trace` | JavaScript's stack, by interrupt | the symbols are there |
-//! | `frame_pointers` | frames of this thread | each is on the stack, further out than the one before |
 //! | `sampler` | V8's stack, in a signal handler | the same; a stack that is large enough |
 //! | `code_events` | V8's code, new and moved | the same |
 //! | `pool_memory` | static variables of libuv's pool | their sizes, and rings that close |
@@ -28,7 +27,6 @@ mod allocator;
 mod code_events;
 mod current;
 mod event;
-mod frame_pointers;
 mod hook_counts;
 mod js_callback;
 mod module;
@@ -51,7 +49,7 @@ pub(crate) use module::{Caller, Named, own_name, register};
 pub use pool_memory::PoolAddresses;
 pub(crate) use pool_memory::PoolMemory;
 pub(crate) use probe_job::ProbeJob;
-pub(crate) use stack_trace::{Answer, AskedLoop, all_loops, loop_of};
+pub(crate) use stack_trace::{AskedLoop, all_loops, loop_of};
 pub use symbols::Missing;
 pub(crate) use symbols::is_in_file;
 pub use trace_name::TraceName;

@@ -9,14 +9,12 @@
 use super::code_events;
 use super::current;
 use super::event::Running;
-use super::frame_pointers::frame_pointers;
 use super::napi::{Environment, Reference, Value};
 use super::sampler;
 use super::symbols::{self, Missing, functions};
 use crate::code_map::{CodeMap, JsFrame};
 use libc::{c_int, c_void};
 use loopscope_probe::Ticks;
-use loopscope_probe::raw::registry;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -86,12 +84,10 @@ pub(crate) struct Answer {
     pub(crate) frames: Vec<JsFrame>,
     /// The same stack as V8's walk has it, without inlined functions: an address of each, innermost first.
     pub(crate) addresses: Vec<u64>,
-    /// Where the frames of this thread stand on its stack, innermost first.
-    pub(crate) frame_pointers: Vec<u64>,
     pub(crate) busy_since: Ticks,
     /// When: `CLOCK_MONOTONIC`, nanoseconds.
     pub(crate) at_ns: u64,
-    /// Processor time that the thread has used since it was asked, nanoseconds.
+    /// Processor time that the thread has used since it was asked, nanoseconds; the most there is where the kernel does not tell.
     pub(crate) used_ns: u64,
 }
 
@@ -124,7 +120,8 @@ struct Pending {
     /// When the stall was captured that is the reason: then more than the stack is asked for.
     stalled_ns: Option<u64>,
     /// Processor time of the loop's thread when it was asked, nanoseconds.
-    asked_cpu_ns: u64,
+    /// `None` where the kernel does not tell.
+    asked_cpu_ns: Option<u64>,
     /// The last answer, and how many there were.
     answer: Answer,
     count: u64,
@@ -243,13 +240,13 @@ impl AskedLoop {
 
     /// On the loop's thread, in an interrupt. Tells also whether the answer says all that is wanted, because JavaScript ran when
     /// the stall was captured: else what was sampled then is to be named, by a map that has to be made first.
-    fn look(&self, frame: *const c_void) -> (Answer, bool) {
+    fn look(&self) -> (Answer, bool) {
         let (at_ns, now_cpu_ns) = (monotonic_ns(), cpu_ns(self.tid));
         let (stalled_ns, asked_cpu_ns) = {
             let pending = lock(&self.answer);
             (pending.stalled_ns, pending.asked_cpu_ns)
         };
-        let used_ns = now_cpu_ns.saturating_sub(asked_cpu_ns);
+        let used_ns = now_cpu_ns.zip(asked_cpu_ns).map_or(u64::MAX, |(now, asked)| now.saturating_sub(asked));
         let answer = Answer { at_ns, used_ns, ..Answer::default() };
         let is_stalled = stalled_ns.is_some();
         let is_at_once = stalled_ns.is_some_and(|stalled| answer.is_at_once(stalled));
@@ -261,8 +258,6 @@ impl AskedLoop {
         });
         let (busy_since, running) = told.unwrap_or((Ticks::NONE, Running::Other));
         let addresses = sampler::addresses(self.isolate as *mut c_void);
-        let page = registry::pages().into_iter().find(|page| page.thread().tid == self.tid);
-        let frame_pointers = page.map_or(Vec::new(), |page| frame_pointers(frame, page.thread().stack.end));
         let frames = match (self.environment(), calls()) {
             (Ok(environment), Ok(calls)) => environment.with_scope(|| {
                 let mut frames = self.stack(&environment, calls);
@@ -276,7 +271,7 @@ impl AskedLoop {
             }),
             _ => Vec::new(),
         };
-        (Answer { frames, addresses, frame_pointers, busy_since, ..answer }, is_at_once)
+        (Answer { frames, addresses, busy_since, ..answer }, is_at_once)
     }
 
     fn stack(&self, environment: &Environment, calls: &StackCalls) -> Vec<JsFrame> {
@@ -365,36 +360,21 @@ fn monotonic_ns() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// Returns the processor time of a thread of this process, in nanoseconds; 0 where it has ended.
-fn cpu_ns(tid: u32) -> u64 {
+/// Returns the processor time of a thread of this process, in nanoseconds; `None` where it has ended, or the kernel does not tell.
+fn cpu_ns(tid: u32) -> Option<u64> {
     // The kernel's number of that clock, by its `CPUCLOCK_SCHED` and `CPUCLOCK_PERTHREAD_MASK`.
     let clock = (!tid << 3 | 6) as libc::clockid_t;
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: it only writes the structure; a clock that is not there is an error.
-    unsafe { libc::clock_gettime(clock, &raw mut time) };
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+    let is_told = unsafe { libc::clock_gettime(clock, &raw mut time) } == 0;
+    is_told.then_some(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
 }
 
-/// What V8 calls: goes on in [`answer_interrupt`], with the frame of its caller, which a compiled function has no word for.
-#[cfg(target_arch = "x86_64")]
-#[unsafe(naked)]
 unsafe extern "C" fn on_interrupt(isolate: *mut c_void, data: *mut c_void) {
-    // The third argument of a function.
-    std::arch::naked_asm!("mov rdx, rbp", "jmp {}", sym answer_interrupt)
-}
-
-/// As on x86-64.
-#[cfg(target_arch = "aarch64")]
-#[unsafe(naked)]
-unsafe extern "C" fn on_interrupt(isolate: *mut c_void, data: *mut c_void) {
-    std::arch::naked_asm!("mov x2, x29", "b {}", sym answer_interrupt)
-}
-
-unsafe extern "C" fn answer_interrupt(isolate: *mut c_void, data: *mut c_void, frame: *const c_void) {
     // SAFETY: `ask` made it of an `Arc`, for one call of this function.
     let asked = unsafe { Arc::from_raw(data.cast::<AskedLoop>()) };
     let left = catch_unwind(AssertUnwindSafe(|| {
-        let (answer, is_all) = asked.look(frame);
+        let (answer, is_all) = asked.look();
         // Making the map takes some ms: nobody needs to wait for it who has all.
         let left = if is_all {
             asked.give(answer);

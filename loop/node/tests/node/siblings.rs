@@ -4,7 +4,7 @@ use crate::guilty;
 use crate::nodes::{run, versions};
 
 /// Each way to block, and the function that does. On a machine that others use, too, it may be missed, but another one is not named.
-const WAYS: [&str; 5] = ["parses", "parsesInLoop", "waits", "reads", "collects"];
+const WAYS: [&str; 6] = ["parses", "parsesInLoop", "waits", "reads", "collects", "waitsInIo"];
 
 #[test]
 fn a_function_that_runs_after_what_has_blocked_is_never_named() {

@@ -16,8 +16,10 @@ function waits() { return Atomics.wait(cell, 0, 0, 450); }
 function reads() { return fs.readFileSync(fifo, 'utf8'); }
 function collects() { globalThis.gc(); globalThis.gc(); globalThis.gc(); globalThis.gc(); globalThis.gc(); globalThis.gc(); }
 function innocent() { return 1; }
+// Timers run at the same depth of the stack, and leave their frames in the room that the wait for events has there.
+function waitsInIo() { return Atomics.wait(cell, 0, 0, 450); }
 
-const blocks = { parses, parsesInLoop, waits, reads, collects }[process.argv[2]];
+const blocks = { parses, parsesInLoop, waits, reads, collects, waitsInIo }[process.argv[2]];
 if (blocks === reads) {
   child.execSync(`mkfifo ${fifo}`);
   child.spawn('sh', ['-c', `sleep 0.6; echo x > ${fifo}`]);
@@ -28,7 +30,13 @@ if (blocks === collects) {
   globalThis.kept = Array.from({ length: 400000 }, (_, at) => ({ at, text: `x${at}` }));
 }
 
+if (blocks === waitsInIo) setInterval(innocent, 5).unref();
 setTimeout(() => {
+  if (blocks === waitsInIo) {
+    fs.stat(__filename, () => waitsInIo());
+    setTimeout(() => console.log('done'), 1200);
+    return;
+  }
   // Both are V8's own, so that nothing of JavaScript runs between the two.
   const { call } = Function.prototype;
   [blocks, innocent].forEach(call, call);
