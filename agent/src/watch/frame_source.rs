@@ -77,7 +77,7 @@ impl StackCopy {
     }
 
     /// Returns the calls that were under way, innermost first, by the unwind tables and by frame pointers where there are none, as in
-    /// code that a runtime has compiled. `None` where that did not lead to the first call of the thread, or is not done yet: it is
+    /// code that a runtime has compiled. `None` where that did not lead to the first call of the thread, where a frame had to be searched for, or where it is not done yet: it is
     /// done within some ms, so that it is there when a loop answers that was asleep.
     pub fn calls(&self) -> Option<&[StackCall]> {
         self.calls.get().map(Vec::as_slice)

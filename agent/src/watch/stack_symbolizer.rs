@@ -283,7 +283,8 @@ impl IncidentQueue {
         say: &Sender<Named>,
     ) {
         let stack = self.unwinder.unwind(&work.sample);
-        if stack.is_complete {
+        // What was found by trying may have frames of earlier calls in it.
+        if stack.is_complete && !stack.is_searched {
             // Who was asked needs them when the loop answers.
             let _ = calls.set(calls_of(&stack));
         }

@@ -22,6 +22,8 @@ pub struct RawStack {
     /// Some frame was found without an unwind table, or by trying what could be the frame pointer of a thread that
     /// slept, so that the frames beside it may be wrong.
     pub is_guessed: bool,
+    /// Some frame was found by trying: what earlier calls left on the stack may be among the frames.
+    pub is_searched: bool,
     /// The root is missing: the sample's stack was larger than what is copied, or deeper than 1,024 frames.
     pub is_cut: bool,
     /// The walk ended at a thread's first function. With musl's C library never known, because that one has no table.
@@ -70,6 +72,7 @@ impl Unwinder {
         let chain = self.chain(sample, &copied);
         let is_complete = chain.is_complete();
         RawStack {
+            is_searched: chain.is_searched,
             is_guessed: chain.is_searched || chain.gap.is_some(),
             is_cut: !is_complete && (sample.is_cut || chain.addresses.len() >= FRAMES),
             is_complete,
