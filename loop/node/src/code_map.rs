@@ -109,8 +109,8 @@ impl CodeMap {
     /// Tells whether two addresses are of one piece of code; `None` where V8 told of neither, and nothing that it told of lies
     /// between them, so that they may be.
     pub fn is_one_piece(&self, one: usize, other: usize) -> Option<bool> {
-        /// Longer code is rare.
-        const BYTES: usize = 256 << 10;
+        /// Longer code of a loop is rare.
+        const BYTES: usize = 16 << 10;
         let (first, last) = (one.min(other), one.max(other));
         let begin_of = |address: usize| {
             let (start, piece) = self.pieces.range(..=address).next_back()?;

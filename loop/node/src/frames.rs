@@ -104,6 +104,8 @@ fn innermost(sampled: &[Option<JsFrame>]) -> Option<usize> {
 struct Later {
     /// It was told so soon after that JavaScript ran: what was told later may be what came after a native call.
     is_at_once: bool,
+    /// JavaScript ran when it was asked for, however long that was after the sample.
+    did_run: bool,
     /// What called the innermost function of the sample was at the same place still, and inside of a call. `None` where that
     /// cannot be compared.
     is_same_call: Option<bool>,
@@ -137,7 +139,7 @@ impl Later {
             .zip(called)
             .map_or(Some(false), |(then, now)| code.is_one_piece(*then as usize, *now as usize));
         let is_same_call = can_be_compared.then_some(is_same_call);
-        Later { is_at_once, is_same_call, is_same_code, is_inside }
+        Later { is_at_once, did_run: is_at_once, is_same_call, is_same_code, is_inside }
     }
 }
 
@@ -158,7 +160,7 @@ fn join(sampled: Vec<Option<JsFrame>>, told: Vec<JsFrame>, later: Later) -> Vec<
     let mut sampled: Vec<JsFrame> = sampled.into_iter().flatten().collect();
     if !is_innermost_known {
         let runs_still = match later.is_same_call {
-            Some(is_same_call) => is_same_call && later.is_same_code.unwrap_or(later.is_at_once),
+            Some(is_same_call) => is_same_call && later.is_same_code.unwrap_or(later.did_run),
             None => later.is_at_once && is_called_by(&sampled, &told),
         };
         return if runs_still { told } else { Vec::new() };
@@ -231,12 +233,14 @@ fn javascript_of(asked: &Arc<AskedLoop>, moment: &Moment) -> Vec<JsFrame> {
         asked.ask(FIRST_WITHIN, None, || sys::loop_of(moment.tid).is_none());
     }
     // A thread that slept, or collected garbage, was in native code, however soon it answers.
-    let is_at_once = is_at_once && !addresses.is_empty();
+    let is_of_javascript = !addresses.is_empty();
+    let is_at_once = is_at_once && is_of_javascript;
     let (addresses, sampled) = match addresses {
         [] => copied(&asked.code, is_mapped.then_some(moment_of_code), moment),
         _ => (addresses.to_vec(), sampled(&lock(&asked.code), addresses)),
     };
     let later = Later::of(is_at_once, innermost(&sampled), &addresses, &told.addresses, &lock(&asked.code));
+    let later = Later { did_run: is_of_javascript && told.did_run(), ..later };
     join(sampled, told.frames, later)
 }
 
@@ -321,9 +325,14 @@ mod tests {
         JsFrame { function: function.into(), script: "/app.js".into(), line, column: 1 }
     }
 
-    const LATER: Later =
-        Later { is_at_once: false, is_same_call: None, is_same_code: Some(false), is_inside: false };
-    const AT_ONCE: Later = Later { is_at_once: true, ..LATER };
+    const LATER: Later = Later {
+        is_at_once: false,
+        did_run: false,
+        is_same_call: None,
+        is_same_code: Some(false),
+        is_inside: false,
+    };
+    const AT_ONCE: Later = Later { is_at_once: true, did_run: true, ..LATER };
     const SAME_CALL: Later = Later { is_same_call: Some(true), is_same_code: Some(true), ..LATER };
 
     /// What was sampled, all of it with names.
@@ -373,8 +382,8 @@ mod tests {
             [],
             "neither is told of: it may be another one"
         );
-        let unknown_at_once = Later { is_at_once: true, ..unknown_code };
-        assert_eq!(join(sampled.clone(), told.clone(), unknown_at_once), told);
+        let unknown_and_ran = Later { did_run: true, ..unknown_code };
+        assert_eq!(join(sampled.clone(), told.clone(), unknown_and_ran), told);
         assert_eq!(join(sampled.clone(), told.clone(), other_code), [], "another one, from the same place");
         let at_once = Later { is_at_once: true, ..other_code };
         assert_eq!(join(sampled.clone(), told.clone(), at_once), [], "native code may just have returned");

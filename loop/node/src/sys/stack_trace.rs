@@ -92,9 +92,14 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// Tells whether JavaScript ran when it was asked.
+    pub(crate) fn did_run(&self) -> bool {
+        self.used_ns < RUNS_ON_NS
+    }
+
     /// Tells whether it is of the code that ran at `captured_ns`: it came so soon after, and JavaScript ran when it was asked.
     pub(crate) fn is_at_once(&self, captured_ns: u64) -> bool {
-        self.used_ns < RUNS_ON_NS && self.at_ns.saturating_sub(captured_ns) < AT_ONCE_NS
+        self.did_run() && self.at_ns.saturating_sub(captured_ns) < AT_ONCE_NS
     }
 }
 
