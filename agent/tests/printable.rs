@@ -110,7 +110,7 @@ fn no_exit_of_the_agent_emits_what_a_terminal_acts_on() {
         let mut pipe = pipe(&scratch.0);
         let (thread, lives) = waiting_loop(pipe.try_clone().unwrap());
         let lines = || kept.0.lock().unwrap().clone();
-        until("the log", || lines().iter().any(|line| line.contains("times the threshold")));
+        until("the log", || lines().iter().any(|line| line.contains(" still blocked for ")));
         check("the live view", &get(&agent, "/debug/loopscope/live").body);
         check("the page of metrics", &get(&agent, "/metrics").body);
         let svg = get(&agent, "/debug/loopscope/flamegraph?of=callbacks&seconds=1").body;

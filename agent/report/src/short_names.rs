@@ -86,21 +86,29 @@ fn identifier_end(text: &str) -> usize {
     }
 }
 
-/// Returns where the brackets end that a text begins with; 0 where they do not.
+/// Brackets within brackets that are looked into: real names have some ten.
+const DEPTH_MAX: usize = 64;
+
+/// Returns where the brackets end that a text begins with; 0 where they do not, or others end before them, as in text that is no
+/// name.
 fn group_end(text: &str) -> usize {
-    let (mut depth, mut before) = (0_usize, ' ');
+    let (mut ends, mut before) = (Vec::new(), ' ');
     for (at, letter) in text.char_indices() {
         match letter {
-            '<' | '(' | '[' | '{' => depth += 1,
+            '<' => ends.push('>'),
+            '(' => ends.push(')'),
+            '[' => ends.push(']'),
+            '{' => ends.push('}'),
             // Not the end of an arrow.
             '>' if before == '-' => {}
-            '>' | ')' | ']' | '}' => depth -= 1,
+            '>' | ')' | ']' | '}' if ends.pop() != Some(letter) => return 0,
             _ => {}
         }
-        if depth == 0 {
-            return at + letter.len_utf8();
+        match ends.len() {
+            0 => return at + letter.len_utf8(),
+            DEPTH_MAX.. => return 0,
+            _ => before = letter,
         }
-        before = letter;
     }
     0
 }
@@ -280,6 +288,7 @@ mod tests {
             "read(fd 3 -> pipe:[81]) called by sum_amounts (src/x.rs:61) [4711-3]",
             "script file:///srv/app/node_modules/express/lib/router/index.js:47",
             "Object.handleOneOfTheRequestsOfTheServer",
+            "timer [2J (src/x.rs:71), waiting in read(fd 3 -> /tmp/x]0;fake line)",
         ] {
             assert_eq!(short_names(text), text);
         }
@@ -312,5 +321,7 @@ mod tests {
             }
         }
         assert!(short_names(&long).chars().count() <= NAME_MAX);
+        let deep = format!("app::{}{}::call", "<a::".repeat(10_000), ">".repeat(10_000));
+        assert!(short_names(&deep).ends_with("::call"), "{}", &short_names(&deep)[..80]);
     }
 }

@@ -274,6 +274,17 @@ impl IncidentQueue {
         }
     }
 
+    /// Unwinds a stack, and sets its calls for who was asked, and needs them when the loop answers.
+    fn unwound(&mut self, work: &Work, calls: &StackCalls) -> RawStack {
+        let stack = self.unwinder.unwind(&work.sample);
+        // What was found by trying may have frames of earlier calls in it.
+        if stack.is_complete && !stack.is_searched {
+            // It is set once.
+            let _ = calls.set(calls_of(&stack));
+        }
+        stack
+    }
+
     /// Names one stack, once or twice. Nobody may listen any more.
     fn name(
         &mut self,
@@ -282,12 +293,7 @@ impl IncidentQueue {
         asked: Option<Result<Question, NoFrames>>,
         say: &Sender<Named>,
     ) {
-        let stack = self.unwinder.unwind(&work.sample);
-        // What was found by trying may have frames of earlier calls in it.
-        if stack.is_complete && !stack.is_searched {
-            // Who was asked needs them when the loop answers.
-            let _ = calls.set(calls_of(&stack));
-        }
+        let stack = self.unwound(&work, calls);
         let (front, missing) = match asked.map(|asked| asked.and_then(Question::wait)) {
             None => (Vec::new(), None),
             Some(Ok(frames)) => (frames, None),
