@@ -357,18 +357,9 @@ impl Looks {
         if self.is_within(CANARY_EVERY_NS, self.canary_at, at) {
             return;
         }
-        let is_sent = runtime.with_pool(|pool| {
-            let is_free = pool.canary_since == Ticks::NONE;
-            if is_free {
-                // The pool is said to be full from this look on, and no job of it has waited for longer.
-                pool.canary_since = at;
-            }
-            is_free
-        });
-        if is_sent == Some(true) {
+        if runtime.with_pool(|pool| pool.canary_since == Ticks::NONE) == Some(true) {
             self.canary_at = at;
-            let canary = Canary { runtime: runtime.clone(), has_run: false };
-            runtime.handle.spawn_blocking(move || canary.run());
+            send_canary(runtime);
         }
     }
 
@@ -486,6 +477,27 @@ fn send_to_each(runtime: &Arc<WatchedRuntime>) {
             }
         });
     }
+}
+
+/// Sends a job to the pool, by a task: a thread that the pool starts for it has the signal mask of who sends it, and a runtime's
+/// workers are such threads, too. The agent has all signals blocked.
+fn send_canary(runtime: &Arc<WatchedRuntime>) {
+    let task = runtime.begin_task();
+    runtime.handle.spawn(async move {
+        let (runtime, now) = (task.runtime(), Clock::real().now());
+        // The pool is said to be full from now on, and no job of it has waited for longer.
+        let is_sent = runtime.with_pool(|pool| {
+            let is_free = pool.canary_since == Ticks::NONE;
+            if is_free {
+                pool.canary_since = now;
+            }
+            is_free
+        });
+        if is_sent == Some(true) {
+            let canary = Canary { runtime: runtime.clone(), has_run: false };
+            tokio::task::spawn_blocking(move || canary.run());
+        }
+    });
 }
 
 /// The job that was sent to the pool: it runs, or is dropped by a runtime that ends.

@@ -260,3 +260,39 @@ fn a_worker_that_dies_has_no_page_and_another_thread_takes_its_work() {
         std::mem::forget(runtime);
     }
 }
+
+/// Returns what the kernel says of this process's threads with this name: which signals they have blocked.
+fn blocked_signals(thread: &str) -> Vec<String> {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let texts = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("status")).ok());
+    let field = |text: &str, name: &str| {
+        text.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned())
+    };
+    texts
+        .filter(|text| field(text, "Name:").is_some_and(|name| name == thread))
+        .filter_map(|text| field(&text, "SigBlk:"))
+        .collect()
+}
+
+#[test]
+fn threads_that_the_pool_starts_for_our_jobs_have_the_signals_of_the_host() {
+    let _turn = turn();
+    let _agent = agent(1_000);
+    let host = std::thread::Builder::new().name("mask-of-host".to_owned()).spawn(|| {
+        let mut builder = builder(Flavor::Multi);
+        let runtime = builder.worker_threads(1).thread_name("mask-pool").build().unwrap();
+        let watch = loopscope_tokio::attach(runtime.handle(), "mask");
+        // One thread is the worker's: the other one was started for a job of ours.
+        until("a thread of the pool", || {
+            runtime.spawn(async {});
+            blocked_signals("mask-pool").len() > 1
+        });
+        let ours = blocked_signals("mask-of-host").remove(0);
+        // The C library blocks all of them on a thread that is being started.
+        until("the signals of the host on each of them", || {
+            blocked_signals("mask-pool").iter().all(|blocked| *blocked == ours)
+        });
+        drop((watch, runtime));
+    });
+    host.unwrap().join().unwrap();
+}
