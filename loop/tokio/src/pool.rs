@@ -56,6 +56,17 @@ impl Pool {
         self.write(now);
     }
 
+    /// Notes that the job that is to find out is sent now, unless one is on its way. Returns whether it is to be sent. From now on
+    /// the pool is said to be full, and no job of it has waited for longer.
+    pub(crate) fn send_canary(&mut self) -> bool {
+        let is_free = self.canary_since == Ticks::NONE;
+        if is_free {
+            self.canary_since = self.writer.clock().now();
+            self.write(self.canary_since);
+        }
+        is_free
+    }
+
     /// Also where a job has begun to run: until the next look, the page would call the pool full.
     fn write(&mut self, now: Ticks) {
         let own = self.waiting.first().map(|(since, _)| Ticks(*since));
@@ -92,7 +103,7 @@ mod tests {
             // The clock goes on.
             while now().oldest_wait_ns == Some(0) || now().saturated_for_ns == 0 {}
         };
-        pool.canary_since = clock.now();
+        assert!(pool.send_canary() && !pool.send_canary());
         full(&mut pool);
         pool.canary_ended(true);
         assert_eq!((now().oldest_wait_ns, now().saturated_for_ns), (Some(0), 0));
@@ -102,5 +113,20 @@ mod tests {
         assert!(now().saturated_for_ns > 0, "another one waits");
         pool.start(second);
         assert_eq!((now().oldest_wait_ns, now().saturated_for_ns), (Some(0), 0));
+    }
+
+    #[test]
+    fn a_pool_is_full_since_the_job_was_sent_and_not_since_the_look_that_has_begun_before() {
+        let mut writer = Writer::builder("pool of a runtime").private().build();
+        let mut pool = Pool::new(writer.take_pool().unwrap());
+        let clock = writer.clock().clone();
+        let begun = clock.now();
+        // The clock goes on.
+        while clock.now() == begun {}
+        assert!(pool.send_canary());
+        pool.publish(begun, ObservedPool::default());
+        while clock.now() == pool.canary_since {}
+        let told = writer.page().vitals_at(&clock, clock.now()).pool.unwrap();
+        assert_eq!(told.oldest_wait_ns, Some(told.saturated_for_ns));
     }
 }

@@ -7,6 +7,7 @@
 
 use crate::activity::{Counters, is_unseen};
 use crate::parked_runtime::Quiet;
+use crate::pool::Pool;
 use crate::runtime::{Member, WatchedRuntime};
 use crate::still_worker::{RunDelay, StillWorker};
 use crate::timers::TimerSearch;
@@ -484,16 +485,8 @@ fn send_to_each(runtime: &Arc<WatchedRuntime>) {
 fn send_canary(runtime: &Arc<WatchedRuntime>) {
     let task = runtime.begin_task();
     runtime.handle.spawn(async move {
-        let (runtime, now) = (task.runtime(), Clock::real().now());
-        // The pool is said to be full from now on, and no job of it has waited for longer.
-        let is_sent = runtime.with_pool(|pool| {
-            let is_free = pool.canary_since == Ticks::NONE;
-            if is_free {
-                pool.canary_since = now;
-            }
-            is_free
-        });
-        if is_sent == Some(true) {
+        let runtime = task.runtime();
+        if runtime.with_pool(Pool::send_canary) == Some(true) {
             let canary = Canary { runtime: runtime.clone(), has_run: false };
             tokio::task::spawn_blocking(move || canary.run());
         }

@@ -32,7 +32,7 @@ fn a_full_blocking_pool_is_told_while_it_is_full_and_its_age_with_it() {
                 .any(|one| one.r#loop == format!("{name}/shared") && one.cause == "pool" && !one.is_over)
         });
         let told = agent.incidents().into_iter().find(|one| one.r#loop == format!("{name}/shared")).unwrap();
-        assert!(told.pool.as_ref().is_some_and(|pool| pool.oldest_wait_ns >= Some(50_000_000)), "{told:?}");
+        assert!(told.pool.as_ref().is_some_and(|pool| pool.oldest_wait_ns >= Some(60_000_000)), "{told:?}");
         blocks.into_iter().for_each(Block::release);
         until("its end", || agent.incidents().iter().all(|one| one.is_over));
     }
