@@ -25,7 +25,7 @@ const BYTECODE_OFFSET: u64 = 5 * WORD;
 /// V8 has fewer kinds of frames; each is told by its number, doubled.
 const KINDS_END: u64 = 256;
 /// V8's own function in which an interpreted function runs.
-const INTERPRETER: &str = "InterpreterEntryTrampoline";
+pub(crate) const INTERPRETER: &str = "InterpreterEntryTrampoline";
 
 /// A function that was open: where it was, as V8's own walk tells it, and its name, unless V8 did not tell of its code.
 pub(crate) type OpenFunction = (u64, Option<JsFrame>);

@@ -18,7 +18,7 @@
 //! interrupt says all.
 
 use crate::code_map::{CodeMap, JsFrame};
-use crate::copied_stack::CopiedStack;
+use crate::copied_stack::{CopiedStack, INTERPRETER};
 use crate::source_map::{Places, SourceMaps};
 use crate::sys::{self, AskedLoop};
 use loopscope_agent::{AddressSource, AddressStack, Frame, FrameSource, Moment};
@@ -38,9 +38,6 @@ const WAITED_FOR: usize = 4;
 
 /// Places of one function are mostly not further apart.
 const NEAR_BYTES: u64 = 1024;
-
-/// V8's own function in which an interpreted function runs.
-const INTERPRETER: &str = "InterpreterEntryTrampoline";
 
 /// Tells the agent of JavaScript.
 #[derive(Debug)]

@@ -293,11 +293,7 @@ impl WatchedRuntime {
     /// Returns when the busy period of a worker began, where its thread tells and has not polled since; see [`Member`].
     pub(crate) fn began_with(&self, index: usize, counters: Counters) -> Option<Ticks> {
         let workers = locked(&self.workers);
-        let worker = workers.iter().filter_map(Weak::upgrade);
-        worker
-            .filter(|worker| !worker.is_left())
-            .find(|worker| worker.index() == Some(index))?
-            .began_with(counters)
+        Self::live_of(&workers).find(|worker| worker.index() == Some(index))?.began_with(counters)
     }
 
     /// Reads the counters of one worker.
@@ -312,9 +308,13 @@ impl WatchedRuntime {
     }
 
     /// Returns the workers that have pages and still work.
+    fn live_of(workers: &[Weak<dyn Member>]) -> impl Iterator<Item = Arc<dyn Member>> {
+        workers.iter().filter_map(Weak::upgrade).filter(|worker| !worker.is_left())
+    }
+
+    /// The same, and forgets the others.
     fn live(workers: &mut Vec<Weak<dyn Member>>) -> Vec<Arc<dyn Member>> {
-        let live: Vec<Arc<dyn Member>> = workers.iter().filter_map(Weak::upgrade).collect();
-        let live: Vec<Arc<dyn Member>> = live.into_iter().filter(|worker| !worker.is_left()).collect();
+        let live: Vec<Arc<dyn Member>> = Self::live_of(workers).collect();
         *workers = live.iter().map(Arc::downgrade).collect();
         live
     }
@@ -322,8 +322,7 @@ impl WatchedRuntime {
     /// Tells whether each worker has a page.
     pub(crate) fn has_all_workers(&self) -> bool {
         let workers = locked(&self.workers);
-        let live = workers.iter().filter_map(Weak::upgrade).filter(|worker| !worker.is_left());
-        live.filter(|worker| worker.index().is_some()).count() >= self.worker_count()
+        Self::live_of(&workers).filter(|worker| worker.index().is_some()).count() >= self.worker_count()
     }
 
     /// A worker has its page.
@@ -529,7 +528,7 @@ impl WatchedRuntime {
     /// Tells whether no worker has a page.
     pub(crate) fn has_no_workers(&self) -> bool {
         let workers = locked(&self.workers);
-        !workers.iter().filter_map(Weak::upgrade).any(|worker| !worker.is_left())
+        Self::live_of(&workers).next().is_none()
     }
 
     /// A thread has ceased to be a worker: with the last one the runtime may have ended.

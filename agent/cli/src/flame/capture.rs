@@ -311,6 +311,7 @@ fn bar(duration: Duration, message: &str) -> ProgressBar {
 
 #[cfg(test)]
 mod tests {
+    use super::super::plan::tests::plan as empty_plan;
     use super::*;
     use std::io::{Read, Write};
     use std::net::TcpListener;
@@ -318,17 +319,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
     fn plan(format: Format) -> Plan {
-        let length = Duration::from_secs(1);
-        Plan {
-            of: Of::Cpu,
-            format,
-            length,
-            hz: None,
-            loop_name: None,
-            before: None,
-            after: None,
-            fail_above: None,
-        }
+        empty_plan(Of::Cpu, format, Duration::from_secs(1))
     }
 
     /// Answers each request like this, and counts them. Returns the URL.

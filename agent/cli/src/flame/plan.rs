@@ -181,20 +181,12 @@ fn encoded(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
 
-    fn plan(of: Of, length: Duration) -> Plan {
-        Plan {
-            of,
-            format: Format::Svg,
-            length,
-            hz: None,
-            loop_name: None,
-            before: None,
-            after: None,
-            fail_above: None,
-        }
+    /// A plan without any option.
+    pub fn plan(of: Of, format: Format, length: Duration) -> Plan {
+        Plan { of, format, length, hz: None, loop_name: None, before: None, after: None, fail_above: None }
     }
 
     #[test]
@@ -223,20 +215,29 @@ mod tests {
         let target = Target::Url("http://127.0.0.1:9464/a/../b".to_owned());
         let path = |plan: Plan, incident| plan.default_path(&target, incident);
         let one = Duration::from_secs(1);
-        assert_eq!(path(plan(Of::Callbacks, one), None), Path::new("loopscope-127.0.0.1-9464-a-..-b.svg"));
-        assert_eq!(path(plan(Of::Cpu, one), None), Path::new("loopscope-127.0.0.1-9464-a-..-b-cpu.svg"));
-        assert_eq!(path(plan(Of::Callbacks, one), Some("7-1/..")), Path::new("loopscope-7-1-...svg"));
+        assert_eq!(
+            path(plan(Of::Callbacks, Format::Svg, one), None),
+            Path::new("loopscope-127.0.0.1-9464-a-..-b.svg")
+        );
+        assert_eq!(
+            path(plan(Of::Cpu, Format::Svg, one), None),
+            Path::new("loopscope-127.0.0.1-9464-a-..-b-cpu.svg")
+        );
+        assert_eq!(
+            path(plan(Of::Callbacks, Format::Svg, one), Some("7-1/..")),
+            Path::new("loopscope-7-1-...svg")
+        );
     }
 
     #[test]
     fn an_agent_is_asked_for_whole_seconds() {
-        let request = plan(Of::Callbacks, Duration::from_secs(10)).request().unwrap();
+        let request = plan(Of::Callbacks, Format::Svg, Duration::from_secs(10)).request().unwrap();
         assert_eq!(request, "/debug/loopscope/flamegraph?seconds=10&format=svg");
         let loop_name = Some("web #2".to_owned());
-        let cpu = Plan { hz: Some(199), loop_name, ..plan(Of::Cpu, Duration::from_secs(1)) };
+        let cpu = Plan { hz: Some(199), loop_name, ..plan(Of::Cpu, Format::Svg, Duration::from_secs(1)) };
         assert!(cpu.request().unwrap().ends_with("&of=cpu&hz=199&loop=web%20%232"));
         for length in [Duration::from_millis(1500), Duration::from_millis(500), Duration::from_secs(301)] {
-            assert_eq!(plan(Of::Cpu, length).request().unwrap_err().exit_code(), 2);
+            assert_eq!(plan(Of::Cpu, Format::Svg, length).request().unwrap_err().exit_code(), 2);
         }
     }
 }

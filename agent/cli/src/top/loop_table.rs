@@ -117,8 +117,10 @@ impl LoopTable {
 
     /// Returns the loops to show, in their order.
     pub fn rows(&self) -> Vec<Row<'_>> {
-        let all = self.listed().into_iter();
-        let all = all.flat_map(|process| process.loops.iter().map(move |entry| (process, entry)));
+        let all = self
+            .listed()
+            .into_iter()
+            .flat_map(|process| process.loops.iter().map(move |entry| (process, entry)));
         let mut rows: Vec<Row<'_>> = all.filter(|row| self.fits(row)).collect();
         rows.sort_by(|a, b| {
             let order = self.order(a, b);
@@ -134,11 +136,13 @@ impl LoopTable {
     /// Returns the processes to list: without those that exited while idle, unless they are wanted, or there are no others.
     pub fn listed(&self) -> Vec<&ProcessView> {
         let all = &self.view.processes;
-        let is_listed = |process: &&ProcessView| self.lists_exited || !exited_idle(process);
-        match all.iter().all(exited_idle) {
-            true => all.iter().collect(),
-            false => all.iter().filter(is_listed).collect(),
-        }
+        let is_whole = self.lists_exited || all.iter().all(exited_idle);
+        all.iter().filter(|process| is_whole || !exited_idle(process)).collect()
+    }
+
+    /// Returns how many processes are not listed.
+    pub fn left_out(&self) -> usize {
+        self.view.processes.len() - self.listed().len()
     }
 
     /// Returns how many loops are stalled, whether or not they are shown.

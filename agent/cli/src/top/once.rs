@@ -66,7 +66,7 @@ pub fn table(board: &LoopTable) -> String {
         text += written.trim_end();
         text.push('\n');
     }
-    text += &match board.view.processes.len() - board.listed().len() {
+    text += &match board.left_out() {
         0 => String::new(),
         1 => "1 process exited while idle; `ls --all` lists it.\n".to_owned(),
         exited => format!("{exited} processes exited while idle; `ls --all` lists them.\n"),

@@ -49,7 +49,7 @@ pub fn draw(frame: &mut Frame<'_>, board: &mut LoopTable, theme: &Theme) {
 
 fn title(board: &LoopTable, columns: u16, theme: Theme) -> Line<'static> {
     let processes = board.listed().len();
-    let exited = match board.view.processes.len() - processes {
+    let exited = match board.left_out() {
         0 => String::new(),
         exited => format!(" ({exited} exited)"),
     };
