@@ -169,7 +169,8 @@ fn an_observer_is_asked_as_often_as_it_wants_and_pages_are_not_read_as_often() {
         let ticks = value(&get(&agent, "/metrics").body, "loopscope_agent_ticks_total").unwrap() as u64;
         (observer.looks.load(Ordering::Relaxed), ticks)
     };
-    // A machine with more work than processors looks later. Who asks for the metrics asks the observer, too: not meanwhile.
+    // On an overloaded machine the agent looks later. A request for the metrics asks the observer, too, so none is made
+    // in between.
     until("ten looks for each tick", || {
         let before = counts();
         until("fifty looks", || observer.looks.load(Ordering::Relaxed) - before.0 >= 50);

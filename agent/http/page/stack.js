@@ -1,5 +1,6 @@
 // The stack of an incident: the program's own frames, and runs of others as one line that names their packages and opens.
-// As `loopscope incidents` folds them: what the program called stays, and the innermost function.
+// By the rule of `loopscope incidents`: what the program called stays, and the innermost function. Unlike there, frames outside
+// the callback are shown, too.
 
 import { make } from "./element.js";
 import { count, duration } from "./format.js";
@@ -37,7 +38,7 @@ function place(frame) {
 
 /** Splits frames into runs: those of one frame are shown as they are, longer ones are folded. */
 export function runs(frames, guilty) {
-  // The owner is told of what is not the program's.
+  // Frames of the program have no owner.
   const isOwn = (frame, index) => !frame.owner || index === guilty;
   const firstOwn = frames.findIndex(isOwn);
   const isKept = (frame, index) => firstOwn < 0 || isOwn(frame, index) || index === 0 || index === firstOwn - 1;

@@ -1,12 +1,12 @@
 //! Between two ticks: observers that want to be asked more often than pages have to be read.
 //!
-//! A tick reads every page and what the kernel tells of its thread. It finds a stall when that becomes one, so it is due a threshold
-//! after the last one, or after the begin of what runs. An observer has to be asked sooner, because what it tells (when a busy
+//! A tick reads every page and the kernel's accounts of its thread. It has to come when what runs becomes a stall: a threshold after
+//! its begin, or after the last tick. An observer has to be asked sooner, because what it tells (when a busy
 //! period began, that there was a hidden poll) is as old as its last answer. In between, it is asked alone, and its answer written
 //! to the page: a few loads and stores.
 //!
-//! Whatever may be news to others is left to a tick at once: loops that come, go or wake the agent, a stall that has ended, any
-//! incident under way, and that all is quiet.
+//! A tick comes at once where a loop has come or gone, a stall has ended, or an incident is under way, and where no observer wants to
+//! be asked again.
 
 use crate::state::observers::ObserverRequests;
 use crate::state::{AgentState, Pace, Watched};

@@ -167,8 +167,8 @@ impl AgentState {
         seen
     }
 
-    /// Takes one look at every loop, for somebody who asks; `now` is a moment on the monotonic clock. That may bring the next tick
-    /// forward, and never puts it off.
+    /// Looks at every loop, for a request; `now` is a moment on the monotonic clock. The next tick may come sooner for it, and never
+    /// later.
     pub(crate) fn look(&mut self, now: Ticks) -> Seen {
         let (seen, tick_at_ns) = self.look_at_all(now);
         self.tick_at_ns = self.tick_at_ns.min(tick_at_ns);

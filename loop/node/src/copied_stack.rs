@@ -22,7 +22,7 @@ const CONTEXT: u64 = WORD;
 const FUNCTION: u64 = 2 * WORD;
 const BYTECODE: u64 = 4 * WORD;
 const BYTECODE_OFFSET: u64 = 5 * WORD;
-/// V8 has fewer kinds of frames; each is told by its number, doubled.
+/// A frame of V8's own has twice the number of its kind there. V8 has fewer kinds than half of this.
 const KINDS_END: u64 = 256;
 /// V8's own function in which an interpreted function runs.
 pub(crate) const INTERPRETER: &str = "InterpreterEntryTrampoline";

@@ -194,7 +194,8 @@ fn snapshots(process: &Process, plan: &Plan) -> Vec<Snapshot> {
     wanted(process, plan).filter_map(named).collect()
 }
 
-/// Returns what a loop is called in captures: of two of one name, each by its own; a worker is told from others by its name.
+/// Returns what a loop is called in captures: two loops of one name have the numbered names that lists show; a worker
+/// has a name that no other has.
 fn frame_name(page: &LoopPage, facts: &Facts) -> String {
     if facts.worker.is_none() { page.called.label.clone() } else { facts.name.clone() }
 }

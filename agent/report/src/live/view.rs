@@ -272,7 +272,7 @@ pub struct VerdictView {
     pub runs: Option<u64>,
     /// The recorder has forgotten the older part of the busy period, and `runs` is an estimate from the rest.
     pub is_estimated: bool,
-    /// The longest that is known and was told as one, in nanoseconds; a batch is told as one.
+    /// The longest record that the recorder still has, in nanoseconds; a batch is one record.
     pub longest_ns: u64,
     /// For people: `timer flush (src/x.rs:40)`, `412 x io_read src/x.rs:40`, `about 40000 x io_read src/x.rs:40`.
     pub words: String,
