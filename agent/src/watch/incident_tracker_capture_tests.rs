@@ -240,14 +240,7 @@ fn a_stall_that_is_not_logged_has_its_stack_and_one_without_points_to_it() {
 
 #[test]
 fn a_stall_that_has_a_stack_does_not_point_to_itself_at_its_next_capture() {
-    let mut bench = Bench::new(0);
-    bench.tell(|told| told.refusal = None);
-    let site = bench.site(Kind::Timer, "t");
-    bench.writer.unpark(1);
-    bench.look();
-    bench.begin(Kind::Timer, site);
-    bench.pass(101);
-    bench.look();
+    let mut bench = stalled(|told| told.refusal = None);
     let shot = Shot { busy_since: Some(bench.writer.last()), sample: None };
     bench.tell(|told| told.shot = Some(shot));
     bench.look();
