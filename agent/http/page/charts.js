@@ -150,7 +150,9 @@ export class Charts {
     const ago = (seconds) => (seconds === 0 ? "now" : `−${seconds} s`);
     return {
       ...this.#axis(),
-      size: 22,
+      // So far below that the lowest value of the other axis stays clear of it.
+      size: 27,
+      gap: 9,
       splits: () => [120, 90, 60, 30, 0].map((seconds) => this.now / 1e3 - seconds),
       values: () => [120, 90, 60, 30, 0].map(ago),
     };
