@@ -21,6 +21,14 @@ impl AgentBuilder {
         self
     }
 
+    /// Says whether the agent starts without an address where it cannot have the one that was asked for: it then watches, and logs
+    /// a warning, and nobody can ask it. False otherwise: [`start`](AgentBuilder::start) returns the error. The
+    /// default address, which nobody asked for, never makes it fail.
+    pub fn address_is_optional(mut self, is_optional: bool) -> Self {
+        self.server.is_address_optional = is_optional;
+        self
+    }
+
     /// Wants the token of this file (`Authorization: Bearer TOKEN`) from who asks for more than metrics and health:
     /// incidents, captures, thresholds, the live page's data. Without it, these are answered on loopback only, to the user
     /// that this process runs as and to root. By the socket file beside the pages these two need none. Nobody but its owner may be able to

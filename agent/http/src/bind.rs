@@ -22,14 +22,14 @@ use std::{fmt, fs, io};
 /// The socket file's name until it is moved to where it belongs.
 const SOCKET_NAME: &str = "s";
 
-/// How many ports [`Listen::NextFree`] tries.
+/// How many ports [`Listen::NextFree`] tries before it takes any.
 const PORTS_TRIED: u16 = 64;
 
 /// Where the agent answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Listen {
-    /// The first free port of the 64 from this address on: several programs on a host do not collide.
+    /// The first free port of the 64 from this address on, else any free port: several programs on a host do not collide.
     NextFree(SocketAddr),
     /// This address; port 0 is any free port.
     Exactly(SocketAddr),
@@ -221,7 +221,7 @@ fn next_free(first: SocketAddr) -> Result<TcpListener, ServerError> {
             Err(error) => return Err(ServerError::Listen(address, error)),
         }
     }
-    Err(ServerError::NoFreePort { first, tried: PORTS_TRIED })
+    exactly(SocketAddr::new(first.ip(), 0))
 }
 
 /// Returns the path from the root on: who reads it from a page is in another directory, and this process may go to one.
@@ -397,6 +397,15 @@ mod tests {
         assert!(UnixStream::connect(&path).is_ok(), "the second one is reached still");
         drop(second);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn where_the_next_ports_are_taken_any_free_one_is_taken() {
+        let last = SocketAddr::from((Ipv4Addr::LOCALHOST, u16::MAX));
+        // Where it is another's, it is taken as well.
+        let _taken = TcpListener::bind(last);
+        let listener = next_free(last).unwrap();
+        assert_ne!(listener.local_addr().unwrap().port(), u16::MAX);
     }
 
     #[test]

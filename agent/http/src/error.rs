@@ -12,13 +12,6 @@ pub enum ServerError {
     /// The exact address that was asked for is in use: choose another one, port 0, or
     /// [`Listen::NextFree`](crate::Listen::NextFree).
     AddressInUse(SocketAddr),
-    /// None of the ports that were tried is free.
-    NoFreePort {
-        /// The first that was tried.
-        first: SocketAddr,
-        /// How many were tried.
-        tried: u16,
-    },
     /// The address cannot be listened on for another reason.
     Listen(SocketAddr, io::Error),
     /// There can be no socket file at this path; the text says why and what helps.
@@ -36,12 +29,6 @@ impl fmt::Display for ServerError {
                 write!(
                     f,
                     "address {address} is in use; use port 0 for any free port, or let the agent take the next free one"
-                )
-            }
-            ServerError::NoFreePort { first, tried } => {
-                write!(
-                    f,
-                    "none of the {tried} ports from {first} is free; choose another port, or port 0 for any free one"
                 )
             }
             ServerError::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),

@@ -23,7 +23,7 @@ use loopscope_http::bind::BoundServer;
 use loopscope_http::listener::Listener;
 use loopscope_http::live::Live;
 use loopscope_http::runtime_thread::RuntimeThread;
-use loopscope_http::{ServerError, recorder, server};
+use loopscope_http::{Listen, ServerError, recorder, server};
 use loopscope_probe::raw::agent_address::{AgentAddress, SocketPath};
 use std::io;
 use std::net::SocketAddr;
@@ -41,12 +41,14 @@ pub(crate) struct OpenServer {
 }
 
 impl OpenServer {
-    /// Binds what the settings say.
+    /// Binds what the settings say. An address that cannot be had and need not be is logged; nobody asked for the default one.
     ///
     /// # Errors
-    /// The address cannot be had, or the credentials cannot be used.
+    /// The address that was asked for cannot be had, or the credentials cannot be used.
     pub(crate) fn open(settings: ServerSettings, log: &LogSender) -> Result<OpenServer, AgentError> {
-        let entrance = BoundServer::open(&settings.listen, &settings.credentials)?;
+        let opened = BoundServer::open(&settings.listen, &settings.credentials);
+        let is_optional = settings.is_address_optional || settings.listen == Listen::default();
+        let entrance = unless_optional(opened, is_optional, |line| log.warn(line))?;
         entrance.as_ref().map_or(Ok(()), BoundServer::check_for_page)?;
         let open =
             |_: &BoundServer| AgentSocket::open().map_err(|because| warn_of_socket_file(log, &because)).ok();
@@ -95,6 +97,23 @@ impl OpenServer {
         };
         let background = if is_needed { Some(RuntimeThread::start("loopscope-http", start)?) } else { None };
         Ok(Server { address, url, background })
+    }
+}
+
+/// Goes on without an address where this one cannot be had and need not be: what is wrong goes to `warn`.
+fn unless_optional(
+    opened: Result<Option<BoundServer>, ServerError>,
+    is_optional: bool,
+    warn: impl FnOnce(String),
+) -> Result<Option<BoundServer>, ServerError> {
+    match opened {
+        Err(error @ (ServerError::AddressInUse(_) | ServerError::Listen(..) | ServerError::Socket(..)))
+            if is_optional =>
+        {
+            warn(format!("this process is watched, without metrics and live page: {error}"));
+            Ok(None)
+        }
+        opened => opened,
     }
 }
 
@@ -158,5 +177,35 @@ impl Server {
     /// Gives up the thread without touching it, as [`RuntimeThread::forget`] says.
     pub(crate) fn forget(mut self) {
         self.background.take().into_iter().for_each(RuntimeThread::forget);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+    use std::path::PathBuf;
+
+    #[test]
+    fn an_address_that_need_not_be_is_done_without_and_wrong_credentials_never() {
+        let told = |error: ServerError, is_optional| {
+            let mut lines = Vec::new();
+            let entrance = unless_optional(Err(error), is_optional, |line| lines.push(line));
+            (entrance.is_ok_and(|entrance| entrance.is_none()), lines)
+        };
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 9500));
+        let no_address = || io::Error::from(io::ErrorKind::AddrNotAvailable);
+        let missing: [fn(SocketAddr, io::Error) -> ServerError; 3] = [
+            |address, _| ServerError::AddressInUse(address),
+            ServerError::Listen,
+            |_, error| ServerError::Socket(PathBuf::from("/run/s"), error.to_string()),
+        ];
+        for error in missing {
+            let (is_done_without, lines) = told(error(address, no_address()), true);
+            assert!(is_done_without && lines[0].contains("without metrics and live page: "), "{lines:?}");
+            assert_eq!(told(error(address, no_address()), false), (false, Vec::new()));
+        }
+        let open_to_all = ServerError::Credentials("the token file can be read by others".to_owned());
+        assert_eq!(told(open_to_all, true), (false, Vec::new()));
     }
 }

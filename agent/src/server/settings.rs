@@ -10,6 +10,8 @@ use loopscope_report::settings::Setting;
 #[derive(Clone, Debug)]
 pub(crate) struct ServerSettings {
     pub listen: Listen,
+    /// It starts without an address where this one cannot be had.
+    pub is_address_optional: bool,
     pub credentials: Credentials,
     pub has_recorder: bool,
     pub has_process_metrics: bool,
@@ -37,6 +39,12 @@ impl ServerSettings {
 impl Default for ServerSettings {
     fn default() -> ServerSettings {
         let (listen, credentials) = Default::default();
-        ServerSettings { listen, credentials, has_recorder: false, has_process_metrics: true }
+        ServerSettings {
+            listen,
+            is_address_optional: false,
+            credentials,
+            has_recorder: false,
+            has_process_metrics: true,
+        }
     }
 }
