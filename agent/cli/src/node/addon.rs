@@ -8,8 +8,14 @@ use std::path::{Path, PathBuf};
 /// Names the addon's file.
 pub const ADDON_VARIABLE: &str = "LOOPSCOPE_NODE_ADDON";
 
-/// What the addon may be called beside this command, and in a folder for libraries beside that of commands.
-const BESIDE: [&str; 3] = ["loopscope.node", "libloopscope_node.so", "../lib/loopscope/loopscope.node"];
+/// What the addon may be called beside this command, in a folder for libraries beside that of commands, and where cargo puts both in
+/// one folder.
+const BESIDE: [&str; 4] = [
+    "loopscope.node",
+    "libloopscope_node.so",
+    "../lib/loopscope/loopscope.node",
+    "../node/libloopscope_node.so",
+];
 
 /// The script that loads the addon into a program, where it is installed by npm.
 const PACKAGE_SCRIPT: &str = "node_modules/loopscope/register.cjs";
@@ -134,6 +140,15 @@ mod tests {
         assert_eq!(search(None), Place::Addon(beside));
         let named = folder.file("own.node");
         assert_eq!(search(Some(&named)), Place::Addon(named.clone()));
+    }
+
+    #[test]
+    fn an_addon_that_cargo_has_just_built_is_found() {
+        let folder = Folder::new("cargo");
+        let built = folder.file("target/node/libloopscope_node.so");
+        fs::create_dir_all(folder.0.join("target/release")).unwrap();
+        let command = folder.0.join("target/release/loopscope");
+        assert_eq!(search(None, Some(&command), None).unwrap(), Place::Addon(built));
     }
 
     #[test]
