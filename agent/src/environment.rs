@@ -7,6 +7,7 @@
 use crate::AgentError;
 use crate::capture::Captures;
 use crate::settings::Settings;
+use loopscope_probe::raw::environment;
 use loopscope_probe::raw::switch::{self, Position};
 use loopscope_report::duration;
 use loopscope_report::model::thresholds::{ThresholdTable, Thresholds};
@@ -22,6 +23,8 @@ type Read = Box<dyn Fn(&str) -> Option<OsString>>;
 /// The environment, as far as the program lets it decide.
 pub(crate) struct Environment {
     read: Read,
+    /// Its values are only told to be ignored.
+    is_trusted: bool,
     fixed: Vec<Setting>,
     applied: Vec<&'static str>,
     warnings: Vec<String>,
@@ -30,17 +33,29 @@ pub(crate) struct Environment {
 impl Environment {
     /// The environment of this process, without what is fixed.
     pub(crate) fn of_process(fixed: Vec<Setting>) -> Environment {
-        Environment::reading(fixed, |name| std::env::var_os(name))
+        let environment = Environment::reading(fixed, |name| std::env::var_os(name));
+        Environment { is_trusted: environment::is_trusted(), ..environment }
     }
 
     fn reading(fixed: Vec<Setting>, read: impl Fn(&str) -> Option<OsString> + 'static) -> Environment {
-        Environment { read: Box::new(read), fixed, applied: Vec::new(), warnings: Vec::new() }
+        Environment {
+            read: Box::new(read),
+            is_trusted: true,
+            fixed,
+            applied: Vec::new(),
+            warnings: Vec::new(),
+        }
     }
 
     /// Returns a variable's value; `None` where it is not set, empty, or the program's to decide.
     pub(crate) fn value(&mut self, setting: Setting) -> Option<OsString> {
         let variable = setting.variable();
         let value = (self.read)(variable).filter(|value| !value.is_empty())?;
+        if !self.is_trusted {
+            let why = "this program has more rights than the user who started it";
+            self.warnings.push(format!("{variable} is ignored: {why}"));
+            return None;
+        }
         if self.fixed.contains(&setting) {
             self.warnings.push(format!("{variable} is ignored: the program has fixed this setting"));
             return None;
@@ -166,6 +181,20 @@ mod tests {
             applied.is_empty() && warnings.len() == 2,
             "what was asked for in vain is said: {warnings:?}"
         );
+    }
+
+    #[test]
+    fn a_program_with_more_rights_than_its_user_ignores_what_the_user_asks_for_and_says_so() {
+        let find = |name: &str| (name == "LOOPSCOPE_INCIDENTS_DIR").then(|| OsString::from("/etc/cron.d"));
+        let mut environment = Environment { is_trusted: false, ..Environment::reading(Vec::new(), find) };
+        let mut settings = Agent::builder().incidents_dir("/chosen").settings;
+        environment.apply(&mut settings);
+        assert_eq!(settings.incidents_dir.as_deref(), Some(Path::new("/chosen")));
+        let (applied, warnings) = environment.finish();
+        assert!(applied.is_empty());
+        let ignored =
+            "LOOPSCOPE_INCIDENTS_DIR is ignored: this program has more rights than the user who started it";
+        assert_eq!(warnings, [ignored]);
     }
 
     #[test]

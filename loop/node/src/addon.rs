@@ -10,6 +10,7 @@ use crate::sys::{self, Caller, Isolate, Missing, Named, TraceSink, next_text};
 use crate::{frames, log, settings, snapshot, stalls};
 use loopscope_agent::Agent;
 use loopscope_probe::Writer;
+use loopscope_probe::raw::environment::trusted_variable;
 use loopscope_probe::raw::file_limit::without_signals;
 use loopscope_probe::raw::{barrier, switch};
 use std::path::{Path, PathBuf};
@@ -151,7 +152,7 @@ fn trace_sink() -> Option<&'static TraceSink> {
 
 /// Returns where this loop's events are written, where that is wanted.
 fn record_file(caller: &Caller) -> Option<PathBuf> {
-    let directory = std::env::var_os(RECORD)?;
+    let directory = trusted_variable(RECORD)?;
     Some(PathBuf::from(directory).join(format!("{}.events", caller.tid())))
 }
 
@@ -203,6 +204,8 @@ fn new_agent(options: &Options) -> Option<Agent> {
     // What `start` was given; the agent reads the environment itself, which wins.
     let given = |name: &str| options.option(name);
     let (builder, unknown) = settings::apply(Agent::builder().on_incident(stalls::action()), given);
+    // Of several processes with one address, as in a cluster, one has it, and the others are watched as well.
+    let builder = builder.address_is_optional(true);
     let javascript = frames::source();
     let builder = builder.frame_source(RUNTIME, javascript.clone()).address_source(RUNTIME, javascript);
     unknown.iter().for_each(|text| log::line(text));

@@ -75,6 +75,8 @@ mod description_names;
 mod directory;
 #[cfg(not(loom))]
 mod drains;
+#[cfg(all(not(loom), target_os = "linux"))]
+mod environment;
 #[cfg(not(loom))]
 mod expect_block;
 #[cfg(not(loom))]

@@ -24,6 +24,8 @@ expose! {
     #[cfg(all(not(loom), target_os = "linux"))]
     directory,
     #[cfg(all(not(loom), target_os = "linux"))]
+    environment,
+    #[cfg(all(not(loom), target_os = "linux"))]
     file_limit,
     capture_gate,
     histogram,
