@@ -9,6 +9,8 @@
 //! capability that it could keep would change that. They say that their loops have ended, so that no command shows them,
 //! and the next program of the former user with a loop in it removes them (`stale_pages.rs`).
 
+use crate::cycle_counter::monotonic_ns;
+use crate::environment::trusted_variable;
 use crate::loop_id::next_ordinal;
 use crate::mapping::Mapping;
 use crate::page_file_name::Owner;
@@ -18,7 +20,7 @@ use std::fs::{self, OpenOptions, symlink_metadata};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
 /// The environment variable that names another runtime directory.
 pub const DIRECTORY_VARIABLE: &str = "LOOPSCOPE_RUNTIME_DIR";
@@ -49,6 +51,9 @@ pub(crate) fn create_own_page_file() -> Result<Mapping, String> {
     })
 }
 
+/// A process looks for pages of dead ones this often, in seconds.
+const CLEANED_EVERY_S: u64 = 60;
+
 /// A directory, and those that came before it.
 #[derive(Debug, PartialEq, Eq)]
 struct Choice {
@@ -61,7 +66,7 @@ struct Choice {
 fn choice() -> &'static Choice {
     static CHOICE: OnceLock<Choice> = OnceLock::new();
     CHOICE.get_or_init(|| {
-        let named = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let named = |name: &str| trusted_variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         choose(named(DIRECTORY_VARIABLE), named(SESSION_VARIABLE), own_user())
     })
 }
@@ -124,7 +129,9 @@ fn not_of(user: u32, owner: u32) -> String {
 pub(crate) fn create_page_file(directory: &Path) -> Result<Mapping, String> {
     let explain = |error: String| format!("runtime directory {}: {error}", directory.display());
     make_private(directory).map_err(explain)?;
-    remove_dead_pages(directory);
+    if is_cleaning_due(directory) {
+        remove_dead_pages(directory);
+    }
     let number_min = end_replaced(directory);
     let explain = |error: io::Error| format!("runtime directory {}: {error}", directory.display());
     let path = new_file(directory, number_min).map_err(explain)?;
@@ -132,6 +139,23 @@ pub(crate) fn create_page_file(directory: &Path) -> Result<Mapping, String> {
         let _ = fs::remove_file(&path);
         explain(error)
     })
+}
+
+/// Tells whether this process should look for pages of dead processes in a directory: at its first loop there, and then once a
+/// minute. It opens every file, on the thread of a loop.
+fn is_cleaning_due(directory: &Path) -> bool {
+    /// The process that cleaned last, when, in seconds, and where.
+    static CLEANED: Mutex<Option<(u32, u64, PathBuf)>> = Mutex::new(None);
+    let (pid, now_s) = (std::process::id(), monotonic_ns() / 1_000_000_000);
+    // Another thread cleans right now; or in a forked child, a thread that is not there holds it.
+    let Ok(mut cleaned) = CLEANED.try_lock() else { return false };
+    let is_clean = cleaned.as_ref().is_some_and(|(by, at_s, of)| {
+        *by == pid && of == directory && now_s.saturating_sub(*at_s) < CLEANED_EVERY_S
+    });
+    if !is_clean {
+        *cleaned = Some((pid, now_s, directory.to_owned()));
+    }
+    !is_clean
 }
 
 /// Makes a file that this process has not had yet, whose number is not below `number_min`.
@@ -198,6 +222,14 @@ mod tests {
         assert_eq!(chosen(Some(&own), Some(&session), other), (default, 2));
         let choice = choose(Some(own), None, other);
         assert!(choice.passed_over[0].starts_with("LOOPSCOPE_RUNTIME_DIR is ignored"), "{choice:?}");
+    }
+
+    #[test]
+    fn many_loops_of_a_process_look_for_dead_pages_once() {
+        let scratch = Scratch::made();
+        // Other tests of this process make loops as well, a few, in other directories.
+        let due = (0..1_000).filter(|_| is_cleaning_due(&scratch.0)).count();
+        assert!((1..100).contains(&due), "{due}");
     }
 
     #[test]
