@@ -24,7 +24,7 @@ use crate::printable::is_hidden;
 use crate::shared_u64::{LoopOwned, SharedU64, WriteToken};
 use crate::site::store_text;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, TryLockError};
 
 /// How many bytes of text a page has room for.
 pub const DESCRIPTION_BYTES: usize = 8192;
@@ -461,6 +461,12 @@ const KEPT: usize = 16;
 
 static KNOWN: Mutex<Vec<(Vec<u64>, Arc<Description>)>> = Mutex::new(Vec::new());
 
+fn of_words(words: &[u64]) -> Description {
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    let text = String::from_utf8_lossy(&bytes);
+    text.trim_end_matches('\0').parse().unwrap_or_default()
+}
+
 impl DescriptionWords {
     /// Stores a description, of what is too long as many lines as there is room for.
     pub(crate) fn store(&self, pen: &WriteToken<LoopOwned>, description: &Description) {
@@ -478,14 +484,16 @@ impl DescriptionWords {
     /// Reads it. The same words give the same value, which is kept: pages are read often, and there are few runtimes.
     pub(crate) fn read(&self) -> Arc<Description> {
         let words: Vec<u64> = self.text.iter().map(SharedU64::get).take_while(|word| *word != 0).collect();
-        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        // Never waited for: in a forked child a thread that is not there may hold it.
+        let mut known = match KNOWN.try_lock() {
+            Ok(known) => known,
+            Err(TryLockError::Poisoned(known)) => known.into_inner(),
+            Err(TryLockError::WouldBlock) => return Arc::new(of_words(&words)),
+        };
         if let Some((_, description)) = known.iter().find(|(seen, _)| *seen == words) {
             return description.clone();
         }
-        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
-        let text = String::from_utf8_lossy(&bytes);
-        let read: Result<Description, _> = text.trim_end_matches('\0').parse();
-        let description = Arc::new(read.unwrap_or_default());
+        let description = Arc::new(of_words(&words));
         if known.len() == KEPT {
             known.remove(0);
         }

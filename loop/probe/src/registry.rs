@@ -338,11 +338,12 @@ pub(crate) fn add(new: NewPage, complete: impl FnOnce(&Called)) {
 
 /// Takes a page from the list whose loop has ended, in the middle of a busy period where it `was_busy`.
 pub(crate) fn remove(memory: &Arc<Memory>, was_busy: bool) {
-    if let Some(mut pages) = locked() {
-        for gone in pages.extract_if(.., |page| Arc::ptr_eq(&page.memory, memory)) {
-            gone.note_told(gone.page().tallies.blocked[0].get(), was_busy);
-        }
-    }
+    let is_it = |page: &mut LocalPage| Arc::ptr_eq(&page.memory, memory);
+    let gone: Vec<LocalPage> =
+        locked().map(|mut pages| pages.extract_if(.., is_it).collect()).unwrap_or_default();
+    gone.iter().for_each(|page| page.note_told(page.page().tallies.blocked[0].get(), was_busy));
+    // Outside the lock: an observer that goes with it may end a page of its own.
+    drop(gone);
     CHANGES.fetch_add(1, Ordering::Release);
 }
 
