@@ -7,15 +7,27 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The descriptor that loops write to; -1 before the first agent. Written by a starting agent, read by loops that wake it
-/// (relaxed: after a fork, a loop that still sees the old one wakes the parent's agent, which is harmless).
-static DESCRIPTOR: AtomicI32 = AtomicI32::new(-1);
+/// The descriptor that loops write to, and the process that made it: see [`packed`]; 0 before the first agent. Written by a
+/// starting agent, read by loops that wake it. A forked child must not write to its parent's number: it may have closed that and
+/// opened a file of its own there.
+static DESCRIPTOR: AtomicU64 = AtomicU64::new(0);
 
-/// The process that made [`DESCRIPTOR`]: a forked child must not share its parent's.
-static OWNER: Mutex<u32> = Mutex::new(0);
+/// Held by an agent that makes one.
+static MAKING: Mutex<()> = Mutex::new(());
+
+/// Puts a descriptor and the process that made it in a word.
+fn packed(pid: u32, descriptor: RawFd) -> u64 {
+    u64::from(pid) << 32 | u64::from(descriptor as u32)
+}
+
+/// Returns the descriptor where this process made it.
+fn own_descriptor() -> Option<RawFd> {
+    let word = DESCRIPTOR.load(Ordering::Relaxed);
+    (word >> 32 == u64::from(std::process::id())).then_some(word as u32 as RawFd)
+}
 
 /// A handle on the process's eventfd. Dropping it closes nothing.
 #[derive(Clone, Copy, Debug)]
@@ -24,13 +36,12 @@ pub(crate) struct EventFd(RawFd);
 impl EventFd {
     /// Returns the eventfd of this process, made at the first call.
     pub(crate) fn of_process() -> io::Result<EventFd> {
-        let mut owner = OWNER.lock().unwrap_or_else(PoisonError::into_inner);
-        if *owner == std::process::id() {
-            return Ok(EventFd(DESCRIPTOR.load(Ordering::Relaxed)));
+        let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(descriptor) = own_descriptor() {
+            return Ok(EventFd(descriptor));
         }
         let descriptor = new_eventfd()?;
-        DESCRIPTOR.store(descriptor, Ordering::Relaxed);
-        *owner = std::process::id();
+        DESCRIPTOR.store(packed(std::process::id(), descriptor), Ordering::Relaxed);
         Ok(EventFd(descriptor))
     }
 
@@ -140,11 +151,11 @@ fn new_eventfd() -> io::Result<RawFd> {
     if descriptor < 0 { Err(io::Error::last_os_error()) } else { Ok(descriptor) }
 }
 
-/// Wakes the agent: one system call, which neither blocks nor allocates. For any thread. Keeps `errno`: a loop calls this
+/// Wakes the agent: two system calls, which neither block nor allocate. For any thread. Keeps `errno`: a loop calls this
 /// between its poll and its use of the poll's result.
 pub(crate) fn wake_agent() {
-    let (descriptor, one) = (DESCRIPTOR.load(Ordering::Relaxed), 1u64);
-    if descriptor >= 0 {
+    if let Some(descriptor) = own_descriptor() {
+        let one = 1u64;
         // SAFETY: returns this thread's own place for it, which is valid as long as the thread.
         let place = unsafe { libc::__errno_location() };
         // SAFETY: as above.
@@ -160,6 +171,26 @@ pub(crate) fn wake_agent() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_forked_child_writes_nothing_to_its_parents_descriptor() {
+        let own = EventFd::of_process().unwrap();
+        // Tests of other agents run in this process as well, and wake them.
+        let word = DESCRIPTOR.load(Ordering::Relaxed);
+        assert_eq!(own_descriptor(), Some(own.descriptor()));
+        assert_eq!(word, packed(std::process::id(), own.descriptor()));
+        // SAFETY: the child calls only what is safe after a fork, and ends at once.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let is_refused = own_descriptor().is_none();
+            // SAFETY: ends the child without anything of its parent's.
+            unsafe { libc::_exit(i32::from(!is_refused)) };
+        }
+        let mut status = -1;
+        // SAFETY: `status` is room for the answer, and the child is this test's.
+        assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+        assert_eq!(status, 0, "the child would write to what is its own by now");
+    }
 
     #[test]
     fn a_wait_says_what_ended_it_and_resets_that() {
