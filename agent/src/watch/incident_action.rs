@@ -1,8 +1,6 @@
 //! Acts on incidents: a command or a function of the program, on a thread of its own, bounded in number and time.
 
-use crate::watch::command_process::kill_group;
-use crate::watch::command_process::memory_file;
-use loopscope_probe::raw::file_limit::with_signals;
+use crate::watch::command_process::{kill_group, memory_file, unblock_signals};
 use loopscope_report::incident::Incident;
 use loopscope_report::metrics::loop_metrics::Outcomes;
 use std::fmt;
@@ -128,21 +126,19 @@ fn run_command(program: &str, args: &[String], json: &[u8], limit: Duration) -> 
     let mut command = Command::new(program);
     // A group of its own, so that what it started can be killed with it.
     command.args(args).stdin(input).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
-    let mut child =
-        with_signals(|| command.spawn()).map_err(|error| format!("it cannot be started: {error}"))?;
-    let outcome = match wait(&mut child, limit) {
+    unblock_signals(&mut command);
+    let mut child = command.spawn().map_err(|error| format!("it cannot be started: {error}"))?;
+    match wait(&mut child, limit) {
         Ok(Some(status)) if status.success() => Ok(()),
         Ok(Some(status)) => Err(format!("it failed: {status}")),
         Ok(None) => {
             kill_group(child.id());
+            let _ = child.wait();
             Err(format!("killed after {} s", limit.as_secs()))
         }
+        // A program that waits for every child has taken it: its number may be another process's by now.
         Err(error) => Err(format!("it cannot be waited for: {error}")),
-    };
-    // It was waited for already, or has just been killed.
-    let _ = child.kill();
-    let _ = child.wait();
-    outcome
+    }
 }
 
 /// Waits for the end of a command; `None` where it takes longer than `limit`.

@@ -36,19 +36,6 @@ pub fn without_signals<R>(call: impl FnOnce() -> R) -> R {
     call()
 }
 
-/// Calls `call`, which starts a child process, with no signal blocked on this thread: the child inherits that.
-pub fn with_signals<R>(call: impl FnOnce() -> R) -> R {
-    let mut mask = set_of(&[]);
-    // SAFETY: both point to sets that are initialized.
-    let failed = unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &set_of(&[]), &mut mask) } != 0;
-    let called = call();
-    if !failed {
-        // SAFETY: `mask` is the set that the same call has filled; the old one is not asked for.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &mask, std::ptr::null_mut()) };
-    }
-    called
-}
-
 /// Reserves the first `bytes` of a file, which is made that long, so that no store to a mapping of them can fail.
 ///
 /// # Errors
@@ -199,7 +186,6 @@ mod tests {
     fn a_thread_that_is_started_without_signals_has_them_blocked_for_its_life() {
         let (one, all) = (libc::SIGUSR1, without_signals(|| std::thread::spawn(mask)).join().unwrap());
         assert!(all.contains(&one) && all.contains(&libc::SIGXFSZ), "{all:?}");
-        assert_eq!(without_signals(|| (with_signals(mask), mask().contains(&one))), (Vec::new(), true));
     }
 
     #[test]
