@@ -126,15 +126,15 @@ impl AgentClient {
         }
     }
 
-    /// Returns a line for each loop that is stalled beyond the critical threshold now.
+    /// Returns a line for each loop that is stalled beyond the critical threshold now. Not what holds it: everybody may ask.
     ///
     /// # Errors
     /// The agent's thread does not answer.
     pub(crate) fn stalled(&self) -> Result<Vec<String>, NoAnswer> {
         let stalled = self.agent.ask_after_look(|state| state.stalled())?;
-        let line = |Stalled { label, words, age_ns, blame }: Stalled| {
+        let line = |Stalled { label, words, age_ns }: Stalled| {
             let (lane, parked) = (words.lane, words.parked);
-            format!("{lane} {label} has not {parked} for {}: {blame}", show_ns(age_ns))
+            format!("{lane} {label} has not {parked} for {}", show_ns(age_ns))
         };
         Ok(stalled.into_iter().map(line).collect())
     }

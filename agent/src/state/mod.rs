@@ -14,7 +14,7 @@ use crate::state::observers::{ObserverRequests, Observing};
 use crate::watch::At;
 use crate::watch::incident_queue::IncidentQueue;
 use crate::watch::incident_tracker::IncidentTracker;
-use crate::watch::log_report::{LogReport, blame};
+use crate::watch::log_report::LogReport;
 use crate::watch::pool::PoolWatch;
 use crate::watch::sched_delay::SchedDelay;
 use crate::watch::stall_accounting::Gap;
@@ -57,8 +57,6 @@ pub(crate) struct Stalled {
     pub label: String,
     pub words: RuntimeWords,
     pub age_ns: u64,
-    /// What it is, in words: `blocked by timer at src/main.rs:40`.
-    pub blame: String,
 }
 
 /// What one look found.
@@ -310,7 +308,7 @@ impl AgentState {
         let stalled = |watched: &Watched| {
             let incident = watched.tracker.critical()?;
             let (label, words) = (watched.watch.called.label.clone(), incident.words.clone());
-            Some(Stalled { label, words, age_ns: incident.duration_ns, blame: blame(incident) })
+            Some(Stalled { label, words, age_ns: incident.duration_ns })
         };
         self.loops.iter().filter_map(stalled).collect()
     }

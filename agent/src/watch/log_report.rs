@@ -115,11 +115,7 @@ fn line(words: impl Fn(Detail) -> String, id: IncidentId) -> String {
     found.unwrap_or_else(|| with_id(one_line(&words(Detail::Least))))
 }
 
-/// Returns what keeps a loop from polling, up to its duration: for the answer of a readiness probe.
-pub(crate) fn blame(incident: &Incident) -> String {
-    blame_words(incident, Detail::Whole)
-}
-
+/// Returns what keeps a loop from polling, up to its duration.
 fn blame_words(incident: &Incident, detail: Detail) -> String {
     match incident.kind {
         IncidentKind::Starvation => format!("starved by {}", flood(incident, detail)),
@@ -387,7 +383,7 @@ mod tests {
             assert!(line.ends_with(&told), "{line}");
             // Data has the whole name.
             let report = LogReport::new(Moment::Begin, &long, (long.duration_ns, long.severity));
-            assert!(report.site.contains(name) && blame(&long).contains(name));
+            assert!(report.site.contains(name) && blame_words(&long, Detail::Whole).contains(name));
             // Where there is room, so does the line.
             long.stacks.clear();
             assert!(message(Moment::Begin, &long).contains(name));
