@@ -36,6 +36,7 @@ pub(crate) fn install() -> Result<i32, String> {
     PREVIOUS.store(previous, Ordering::Relaxed);
     PREVIOUS_FLAGS.store(flags, Ordering::Relaxed);
     PROCESS.store(own_pid(), Ordering::Relaxed);
+    keep_loaded();
     // SAFETY: a sigaction is plain data, for which zeros are valid: no flags and an empty mask.
     let mut wanted: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
     wanted.sa_sigaction = own_handler();
@@ -64,6 +65,23 @@ fn action(signal: i32) -> io::Result<(usize, i32)> {
 fn may_have_terminal() -> bool {
     let stat = std::fs::read("/proc/self/stat").ok();
     stat.and_then(|stat| Stat::parse(&stat)).is_none_or(|stat| stat.terminal != 0)
+}
+
+/// Keeps the library that the handler is in loaded for good, where it is in one: a plugin that is unloaded would leave a handler whose
+/// code is gone, and the next signal would end the program. A program's own code stays anyway.
+fn keep_loaded() {
+    let mut found = MaybeUninit::<libc::Dl_info>::zeroed();
+    // SAFETY: the address is code of ours, and `found` is room for the answer.
+    let is_found =
+        unsafe { libc::dladdr(ptr::with_exposed_provenance(own_handler()), found.as_mut_ptr()) } != 0;
+    // SAFETY: zeros are valid, and the call filled it where it found anything.
+    let name = unsafe { found.assume_init() }.dli_fname;
+    if is_found && !name.is_null() {
+        let flags = libc::RTLD_NOW | libc::RTLD_NODELETE | libc::RTLD_NOLOAD;
+        // SAFETY: the name is the loader's own, of a file that is loaded: no code of it runs anew. A static program has no loader,
+        // and gets an error.
+        unsafe { libc::dlopen(name, flags) };
+    }
 }
 
 fn own_handler() -> usize {
