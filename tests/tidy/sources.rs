@@ -18,7 +18,7 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("agent/src/next_event.rs", "requests to the kernel to ring at another poller's next event"),
     (
         "agent/src/watch/command_process.rs",
-        "a file in memory for a command, and killing it with what it started",
+        "a file in memory for a command, its signals, and killing it with what it started",
     ),
     ("agent/http/src/peer_user.rs", "the descriptor for asking whose a connection is"),
     ("tests/users.rs", "becoming another user on one thread"),
@@ -66,6 +66,7 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("loop/probe/src/builder.rs", "the id of the loop's thread"),
     ("loop/probe/src/cycle_counter.rs", "reading the processor's counter"),
     ("loop/probe/src/private_directory.rs", "user id and kind of file system"),
+    ("loop/probe/src/environment.rs", "a word that the kernel gave the process"),
     ("loop/probe/src/file_limit.rs", "blocking signals around calls that grow files"),
     ("loop/probe/src/mapping.rs", "mapping the page's file, and the fork handler"),
     ("loop/probe/src/memory.rs", "a page made of zeros"),
