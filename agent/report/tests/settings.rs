@@ -19,8 +19,9 @@ use loopscope_agent::{Agent, Setting};
 let agent = Agent::builder().listen(ours).fixed(&[Setting::Listen, Setting::TokenFile]).start()?;
 ```
 
-Every agent reads them: `Agent::builder()`, the one-line starts of the adapters, and the addon for scripts. Options of the command
-line (`loopscope demo --metrics-listen`) are fixed in this sense.
+Every agent reads them: `Agent::builder()`, the one-line starts of the adapters, and the Node.js addon; a program with more rights than
+the user who started it (set-user-ID, file capabilities) ignores them. Options of the command line
+ (`loopscope demo --metrics-listen`) are fixed in this sense.
 
 **The settings in force** are in the agent's first log line, with the names of the variables that were used:
 
@@ -29,16 +30,23 @@ INFO loopscope is watching the loops of this process (pid 4711): listening on ht
 threshold 50ms, critical 1s; stacks on; from the environment: LOOPSCOPE_THRESHOLDS
 ```
 
-Where no variable was used its target is `loopscope::start`, else `loopscope`. A script's runtime, which has no log of the
-program's, prints it only in the second case.
+Its target is `loopscope` if a variable was used, else `loopscope::start`. Node.js programs print it only if a variable was used.
+
+**Bounds.** At most 10 incidents of a loop are logged in a minute; all are recorded. Of `LOOPSCOPE_INCIDENTS_DIR` the newest 500 files are
+kept, at most 64 MiB.
 
 **Invalid values** are logged and ignored; for `LOOPSCOPE_LISTEN`, `LOOPSCOPE_TOKEN_FILE` and
 `LOOPSCOPE_WEB_CONFIG` the agent does not start, and reports the error: otherwise it might listen on another \
 address, or be open to more clients, than intended. An empty value is as good as unset. It is also an error if an \
-explicitly set address is in use; only the default port falls back to the next free one.
+explicitly set address is in use; the default falls back to the next free port, and then to any. With `?` in `main` such an error ends \
+the program; to run without an agent instead: `let _watch = loopscope_tokio::start(\"web\").inspect_err(|error| eprintln!(\"{error}\")).ok();`. \
+`Agent::builder().address_is_optional(true)` starts it without an address. The Node.js addon does that, and without an agent otherwise.
+
+**Where are the pages?** A service without a login session keeps them in `/dev/shm/loopscope-UID`, while commands in a login shell look in
+`$XDG_RUNTIME_DIR/loopscope`: run `env -u XDG_RUNTIME_DIR loopscope ls`, or set `LOOPSCOPE_RUNTIME_DIR` for both.
 
 **Without a log.** The agent logs to `tracing`, or to the `log` crate if there is no subscriber. In a program with \
-neither, only the first stall is printed, as one line on stderr.
+neither, only the first stall is printed, as one line on stderr. The Node.js addon prints all its lines there.
 ";
 
 fn page() -> String {

@@ -14,8 +14,8 @@ Nothing is started in the watched process
   waits      stacks of a busy loop whose thread is asleep, with what it waits for: read(fd 3 -> pipe), a lock, a page
   stalls     stacks taken during stalls only
 `--format trace` writes a timeline of iterations, phases, callbacks, drains and pool jobs. Callbacks and timelines \
-of a process on this machine need no agent, and Ctrl-C ends them early with what was recorded so far. A capture by \
-an agent takes whole seconds and cannot be ended by Ctrl-C.
+of a process on this machine need no agent. A capture by an agent takes whole seconds. Ctrl-C ends any of them early, with what was \
+recorded so far.
 
 Examples:
   loopscope flame --for 10s                      the only instrumented process, to loopscope-PID.svg
