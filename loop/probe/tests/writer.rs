@@ -383,13 +383,85 @@ fn drained_jobs_hang_below_their_callback() {
     assert_eq!(path(&page, Phase::MAIN, &["callback", "job"]), (5 * MS_NS, 2, 3 * MS_NS));
 }
 
+/// The names of the spans that are open.
+fn open(play: &Play) -> Vec<String> {
+    let page = play.writer.page();
+    page.open_spans().into_iter().map(|span| page.sites().read_one(span.site).unwrap().name).collect()
+}
+
 #[test]
-fn spans_outside_a_callback_do_nothing() {
+fn spans_between_callbacks_are_open_until_they_are_left_and_take_no_time() {
     assert_eq!(spans::site("nowhere", "span.rs", 1), None);
-    let play = Play::running();
+    let mut play = Play::running();
     let _installed = play.writer.install_spans();
-    let site = spans::site("between", "span.rs", 1).unwrap();
-    assert_eq!(spans::enter(site, ""), None);
+    let (one, two) = (enter("one"), enter("two"));
+    play.pass(MS_NS);
+    assert_eq!(open(&play), ["one", "two"]);
+    spans::leave(two);
+    assert_eq!(open(&play), ["one"]);
+    // What runs now is something else, of which nobody said that it is inside.
+    let site = play.site("callback");
+    play.call(Kind::Timer, site, MS_NS);
+    assert_eq!(open(&play), [""; 0]);
+    let three = enter("three");
+    assert_eq!(open(&play), ["three"]);
+    // It was on a stack that is no more.
+    spans::leave(one);
+    spans::leave(three);
+    assert_eq!(open(&play), [""; 0]);
+    play.writer.suspend();
+    let page = play.snapshot();
+    // It began at the last stamp.
+    assert_eq!(path(&page, Phase::MAIN, &["callback"]), (2 * MS_NS, 1, 2 * MS_NS));
+    assert!(page.paths.iter().all(|path| path.calls <= 1), "spans between callbacks are no paths");
+}
+
+#[test]
+fn a_callback_that_begins_inside_spans_has_them_as_its_outermost() {
+    let mut play = Play::running();
+    let _installed = play.writer.install_spans();
+    let site = play.site("callback");
+    let begin = |play: &mut Play| {
+        let now = play.writer.clock().now();
+        play.writer.begin_at(now, Kind::Timer, site, TaskTimes::UNKNOWN);
+    };
+    let request = enter("request");
+    begin(&mut play);
+    assert_eq!(open(&play), ["request"]);
+    play.pass(2 * MS_NS);
+    let inner = enter("inner");
+    play.pass(3 * MS_NS);
+    assert_eq!(open(&play), ["request", "inner"]);
+    spans::leave(inner);
+    assert_eq!(open(&play), ["request"]);
+    // One that is left open goes with its callback, and those around it stay.
+    enter("left open");
+    play.writer.end();
+    assert_eq!(open(&play), ["request"]);
+    // A call that is told with the callback that comes next.
+    begin(&mut play);
+    play.pass(MS_NS);
+    assert!(play.writer.end_untold());
+    assert_eq!(open(&play), ["request"]);
+    let call = play.writer.last();
+    play.writer.begin_at(call, Kind::Timer, site, TaskTimes::UNKNOWN);
+    assert_eq!(open(&play), ["request"]);
+    play.pass(MS_NS);
+    // With spans in it, it is told by itself.
+    spans::leave(enter("inner"));
+    assert!(!play.writer.end_untold());
+    // One that is left inside the callback is gone when that ends.
+    spans::leave(request);
+    play.writer.end();
+    assert_eq!(open(&play), [""; 0]);
+    begin(&mut play);
+    assert_eq!(open(&play), [""; 0]);
+    play.writer.end();
+    play.writer.drained();
+    play.writer.suspend();
+    let page = play.snapshot();
+    assert_eq!(path(&page, Phase::MAIN, &["callback"]), (4 * MS_NS, 3, 5 * MS_NS));
+    assert_eq!(path(&page, Phase::MAIN, &["callback", "inner"]), (3 * MS_NS, 2, 0));
 }
 
 #[test]
