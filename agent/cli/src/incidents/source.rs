@@ -1,6 +1,6 @@
 //! Where incidents come from: agents, directories of files, and the pages of processes that have no agent (any more).
 
-use super::{kept, list};
+use super::kept;
 use crate::endpoint::Endpoint;
 use crate::error::Failure;
 use crate::pages::{LoopPage, Process};
@@ -403,7 +403,9 @@ impl IncidentSet {
 
 /// Says which incidents of one process are called so.
 fn ambiguous(id: &str, found: &[&Found]) -> String {
-    let line = |found: &&Found| format!("{}  {}", found.incident.id, list::headline(&found.incident));
+    let line = |Found { incident, .. }: &&Found| {
+        format!("{}  {}: {}", incident.id, incident.loop_words(), incident.summary)
+    };
     let lines: Vec<String> = found.iter().map(line).collect();
     format!(
         "`{id}` means {} incidents, because their process has several agents: give the whole id\n  {}",
@@ -480,7 +482,7 @@ mod tests {
             let failure = catch.pick(id).unwrap_err();
             assert_eq!(failure.exit_code(), 2);
             let told = failure.to_string();
-            assert!(told.contains("47-1.2  loop 2 (web 47)") && told.contains("47-1.0  loop 0"), "{told}");
+            assert!(told.contains("47-1.2  loop 2: ") && told.contains("47-1.0  loop 0: "), "{told}");
         }
         assert_eq!(catch.pick("47-1.1").unwrap_err().exit_code(), 3);
         // By the loop one of them is meant.
