@@ -19,8 +19,8 @@ enum EndpointSource {
     Given,
     /// The socket file beside a process's pages, in a directory that nobody else can write to.
     SocketFile,
-    /// A page. Its agent may have ended, and another program may listen there now. With what was tried before.
-    Page(String),
+    /// A page. Its agent may have ended, and another program may listen there now. With what was tried before, if anything.
+    Page(Option<String>),
 }
 
 /// Tells whether a text of the command line is a URL of an agent, and no name of a process.
@@ -54,8 +54,13 @@ impl Endpoint {
             (Err(error), _) => error.to_string(),
             (_, Err(error)) => error.to_string(),
         };
-        let source = EndpointSource::Page(format!("unix:{}: {tried}", path.display()));
+        let source = EndpointSource::Page(Some(format!("unix:{}: {tried}", path.display())));
         address.map(|address| Endpoint { url: address.local().to_string(), source })
+    }
+
+    /// An agent at the address that a page tells, which has no socket file: one of several in its process.
+    pub fn at_address(address: &AgentAddress) -> Endpoint {
+        Endpoint { url: address.local().to_string(), source: EndpointSource::Page(None) }
     }
 
     /// Returns the URL.
@@ -77,8 +82,8 @@ impl Endpoint {
     /// Returns what to add to the reason why nobody answered: what else was tried.
     pub fn tried(&self) -> String {
         match &self.source {
-            EndpointSource::Page(tried) => format!("; tried before: {tried}"),
-            EndpointSource::Given | EndpointSource::SocketFile => String::new(),
+            EndpointSource::Page(Some(tried)) => format!("; tried before: {tried}"),
+            EndpointSource::Page(None) | EndpointSource::Given | EndpointSource::SocketFile => String::new(),
         }
     }
 }

@@ -128,23 +128,57 @@ impl Process {
         self.loops.first().map_or("?", |page| &page.facts.process)
     }
 
-    /// Returns where to ask the process's agent; `None` where it has none that listens.
-    pub fn agent(&self) -> Option<Endpoint> {
-        let told = |page: &LoopPage| page.read().ok()?.control().socket();
-        Endpoint::of_process(self.owner, self.loops.iter().find_map(told), self.address())
+    /// Returns where to ask the process's agents, none where it has none that listens; several where it has several versions
+    /// of loopscope in it: each watches loops of its own.
+    pub fn agents(&self) -> Vec<Endpoint> {
+        let mut places: Vec<AgentPlace> = Vec::new();
+        for told in self.loops.iter().filter_map(LoopPage::agent_place) {
+            match places.iter_mut().find(|known| known.is_same(&told)) {
+                // A page may tell half of it while its agent writes it.
+                Some(known) => known.complete(told),
+                None => places.push(told),
+            }
+        }
+        if places.is_empty() {
+            // The file beside the pages may be there all the same.
+            return Endpoint::of_process(self.owner, None, None).into_iter().collect();
+        }
+        let has_file = places.iter().any(|place| place.socket.is_some());
+        let endpoint = |place: AgentPlace| match place.socket.is_none() && has_file {
+            // The file that is beside the pages is another agent's.
+            true => place.address.as_ref().map(Endpoint::at_address),
+            false => Endpoint::of_process(self.owner, place.socket, place.address),
+        };
+        places.into_iter().filter_map(endpoint).collect()
     }
 
-    /// Tells whether the process's agent is at this URL, which has no slash at its end.
+    /// Returns where to ask the agent that watches the loop or runtime that a person calls `name`.
+    pub fn agent_of(&self, name: &str) -> Option<Endpoint> {
+        let of_loop = |page: &LoopPage| page.is_called(name).then(|| page.agent_place())?;
+        let place = self.loops.iter().find_map(of_loop)?;
+        let is_there = |endpoint: &Endpoint| place.is_at(endpoint.url());
+        self.agents().into_iter().find(is_there)
+    }
+
+    /// Returns the loops whose pages tell of no agent, where others of the process have one.
+    pub fn loops_without_agent(&self) -> Vec<&LoopPage> {
+        let (with, without): (Vec<_>, Vec<_>) =
+            self.loops.iter().partition(|page| page.agent_place().is_some());
+        if with.is_empty() { Vec::new() } else { without }
+    }
+
+    /// Tells whether an agent of the process is at this URL, which has no slash at its end.
     pub fn is_at(&self, url: &str) -> bool {
         let with_number = |number: &str| url.replacen("://localhost:", &format!("://{number}:"), 1);
         let written = [url.to_owned(), with_number("127.0.0.1"), with_number("[::1]")];
         let is_told = |address: AgentAddress| {
             written.contains(&address.to_string()) || written.contains(&address.local().to_string())
         };
-        self.address().is_some_and(is_told) || self.agent().is_some_and(|endpoint| endpoint.url() == url)
+        self.loops.iter().filter_map(|page| page.agent_place()?.address).any(is_told)
+            || self.agents().iter().any(|endpoint| endpoint.url() == url)
     }
 
-    /// Returns where its agent listens, as its pages tell; `None` where nowhere.
+    /// Returns where its agent listens, the first where it has several, as its pages tell; `None` where nowhere.
     pub fn address(&self) -> Option<AgentAddress> {
         self.loops.iter().find_map(|page| page.read().ok()?.control().address())
     }
@@ -173,7 +207,39 @@ impl Process {
     }
 }
 
+/// Where a page says that its agent is: the socket file, and the address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct AgentPlace {
+    socket: Option<AgentAddress>,
+    address: Option<AgentAddress>,
+}
+
+impl AgentPlace {
+    fn is_same(&self, other: &AgentPlace) -> bool {
+        let is_equal = |one: &Option<AgentAddress>, two: &Option<AgentAddress>| one.is_some() && one == two;
+        is_equal(&self.socket, &other.socket) || is_equal(&self.address, &other.address)
+    }
+
+    fn complete(&mut self, other: AgentPlace) {
+        self.socket = self.socket.take().or(other.socket);
+        self.address = self.address.take().or(other.address);
+    }
+
+    fn is_at(&self, url: &str) -> bool {
+        let is_told = |address: &AgentAddress| address.local().to_string() == url;
+        self.socket.as_ref().is_some_and(is_told) || self.address.as_ref().is_some_and(is_told)
+    }
+}
+
 impl LoopPage {
+    /// Returns where the agent is that watches this loop; `None` where none listens.
+    fn agent_place(&self) -> Option<AgentPlace> {
+        let mut page = directory::blank_page();
+        directory::read_vitals_into(&self.file, &mut page).ok()?;
+        let place = AgentPlace { socket: page.control().socket(), address: page.control().address() };
+        (place.socket.is_some() || place.address.is_some()).then_some(place)
+    }
+
     /// Tells whether its process still writes it.
     fn has_writer(&self) -> bool {
         directory::has_writer(&self.file)

@@ -21,20 +21,25 @@ pub fn run(options: &ThresholdArguments) -> Result<(), Failure> {
     check(options)?;
     let target = Target::find(options.target.as_deref())?;
     let is_change = options.warning.is_some() || options.critical.is_some();
-    let endpoint = match &target {
-        Target::Url(url) => Endpoint::given(url),
-        Target::Process(process) => process.agent().ok_or_else(|| {
-            Failure::system(
-                &format!("ask {} for its thresholds", process.label()),
-                "it has no agent that listens; start one in it (`loopscope_agent::Agent::builder().start()`)",
-            )
-        })?,
+    let agents = match &target {
+        Target::Url(url) => vec![Endpoint::given(url)],
+        Target::Process(process) => process.agents(),
     };
-    let mut thresholds = agent::thresholds(&endpoint)?;
-    if let Some(name) = &options.loop_name
-        && !thresholds.loops.iter().any(|entry| entry.is_called(name))
-    {
-        return Err(Failure::NotFound(no_such_loop(name, &thresholds)));
+    if let (Target::Process(process), true) = (&target, agents.is_empty()) {
+        return Err(Failure::system(
+            &format!("ask {} for its thresholds", process.label()),
+            "it has no agent that listens; start one in it (`loopscope_agent::Agent::builder().start()`)",
+        ));
+    }
+    let mut told = agents.iter().map(agent::thresholds).collect::<Result<Vec<Thresholds>, Failure>>()?;
+    let has_loop = |thresholds: &Thresholds| {
+        options
+            .loop_name
+            .as_ref()
+            .is_none_or(|name| thresholds.loops.iter().any(|entry| entry.is_called(name)))
+    };
+    if let Some(name) = options.loop_name.as_ref().filter(|_| !told.iter().any(has_loop)) {
+        return Err(Failure::NotFound(no_such_loop(name, &joined(told))));
     }
     if is_change {
         let change = Change {
@@ -42,8 +47,11 @@ pub fn run(options: &ThresholdArguments) -> Result<(), Failure> {
             warning: options.warning,
             critical: options.critical,
         };
-        thresholds = agent::set_thresholds(&endpoint, &change)?;
+        for (endpoint, told) in agents.iter().zip(&mut told).filter(|(_, told)| has_loop(told)) {
+            *told = agent::set_thresholds(endpoint, &change)?;
+        }
     }
+    let mut thresholds = joined(told);
     if let Some(name) = &options.loop_name {
         thresholds.loops.retain(|entry| entry.is_called(name));
     }
@@ -51,6 +59,14 @@ pub fn run(options: &ThresholdArguments) -> Result<(), Failure> {
         true => print_json(&serde_json::to_value(&thresholds).unwrap_or_default()),
         false => print(&table(&thresholds, is_change)),
     }
+}
+
+/// Joins what the agents of a process tell, each of its own loops.
+fn joined(told: Vec<Thresholds>) -> Thresholds {
+    let mut told = told.into_iter();
+    let mut first = told.next().unwrap_or_default();
+    first.loops.extend(told.flat_map(|other| other.loops));
+    first
 }
 
 fn check(options: &ThresholdArguments) -> Result<(), Failure> {

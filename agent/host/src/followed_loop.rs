@@ -35,8 +35,10 @@ pub(crate) struct FollowedLoop {
     pub owner: Owner,
     pub number: u32,
     pub facts: Facts,
-    /// Where the agent of its process is, if one listens.
+    /// Where the agent that watches it is, if one listens.
     pub address: Option<AgentAddress>,
+    /// Where that agent says that its socket file is.
+    socket: Option<AgentAddress>,
     /// The user that the page belongs to.
     pub user: Option<u32>,
     pub end: Option<End>,
@@ -83,6 +85,7 @@ impl FollowedLoop {
             owner: from.owner,
             number: from.number,
             address: page.control().address(),
+            socket: page.control().socket(),
             user: directory::user_of(&file),
             end: None,
             file,
@@ -123,9 +126,18 @@ impl FollowedLoop {
         ProcessId::of_page(&self.facts)
     }
 
-    /// Returns where the agent of its process has its socket file: beside the page.
+    /// Returns where the only agent of its process has its socket file: beside the page.
     pub(crate) fn agent_socket(&self) -> PathBuf {
-        directory::agent_socket(self.path.parent().unwrap_or(Path::new("/")), self.owner)
+        directory::agent_socket(self.directory(), self.owner)
+    }
+
+    /// Returns where the agent that watches it has its socket file, by the name that the page tells; `None` where it tells none.
+    pub(crate) fn told_agent_socket(&self) -> Option<PathBuf> {
+        directory::told_agent_socket(self.directory(), self.owner, self.socket.as_ref())
+    }
+
+    fn directory(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("/"))
     }
 
     /// Takes one look at the loop as it is now. Returns whether it did anything of late. `page` is overwritten.
@@ -145,7 +157,7 @@ impl FollowedLoop {
             vitals = page.vitals_at(&self.clock, self.clock.now());
         }
         self.watch.look(page, &self.clock, &vitals);
-        self.address = page.control().address();
+        (self.address, self.socket) = (page.control().address(), page.control().socket());
         Ok(vitals.now.busy_ns > 0 || vitals.now.parked_ns < IDLE_AFTER_NS)
     }
 
@@ -156,7 +168,7 @@ impl FollowedLoop {
     pub(crate) fn end(&mut self, page: &mut Page, now_ns: u64) -> io::Result<()> {
         directory::read_page_into(&self.file, page)?;
         let at = last_moment(page, &self.clock, self.clock.now());
-        self.address = None;
+        (self.address, self.socket) = (None, None);
         self.end = Some(End { at, noticed_ns: now_ns, is_orderly: page.is_over() });
         Ok(())
     }

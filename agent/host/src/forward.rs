@@ -112,18 +112,20 @@ impl Forwards {
     /// Asks by the socket file where there is one, which asks its own user for nothing, unless this server does not, either;
     /// else at the page's address.
     async fn reach(&self, question: &ForwardRequest<'_>) -> Result<Forwarded, String> {
-        let file = question.process.socket.display();
-        let why = match self.access.is_server_open {
-            true => format!(
-                "unix:{file} is used only by a server that authenticates its own clients (--guard-token-file)"
+        let why = match &question.process.socket {
+            None => "it tells of no socket file".to_owned(),
+            Some(path) if self.access.is_server_open => format!(
+                "unix:{} is used only by a server that authenticates its own clients (--guard-token-file)",
+                path.display()
             ),
-            false => match owned(&question.process.socket, question.process.user).await {
+            Some(path) => match owned(path, question.process.user).await {
                 Ok(stream) => {
                     let request = question.request("localhost", None)?;
                     let answer = converse(stream, request, question.wanted).await;
-                    return answer.map_err(|because| format!("the agent at unix:{file} {because}"));
+                    let failed = |because| format!("the agent at unix:{} {because}", path.display());
+                    return answer.map_err(failed);
                 }
-                Err(why) => format!("tried before: unix:{file} {why}"),
+                Err(why) => format!("tried before: unix:{} {why}", path.display()),
             },
         };
         let Some(address) = &question.process.address else { return Err(format!("has no agent; {why}")) };
@@ -273,7 +275,6 @@ mod tests {
     use super::*;
     use http_body_util::Full;
     use loopscope_probe::raw::process_id::ProcessId;
-    use std::path::PathBuf;
 
     #[test]
     fn only_this_machine_is_asked() {
@@ -317,7 +318,7 @@ mod tests {
             process: ProcessId::new(7, 1, 0, 0),
             name: "web".to_owned(),
             address: None,
-            socket: PathBuf::new(),
+            socket: None,
             user: None,
             loops: Vec::new(),
         };

@@ -50,7 +50,7 @@ pub(crate) struct Gathered {
     /// Agents that did not answer, or not with a list.
     pub failed: u64,
     pub dropped: u64,
-    /// Processes whose agents told nothing: what their pages tell is to be added.
+    /// Agents that told nothing: what the pages of their loops tell is to be added.
     pub untold: Vec<Untold>,
 }
 
@@ -92,13 +92,13 @@ pub(crate) async fn gather(forwards: &Forwards, asked: Vec<Asked>, of_pages: Vec
 
 impl Gathered {
     fn note_untold(&mut self, process: Asked, why: ForwardError) {
-        let Asked { pid, name, .. } = process;
+        let Asked { pid, name, address, .. } = process;
         let because = match why {
             ForwardError::Full => None,
             ForwardError::Failed(because) => Some(because),
         };
         *(if because.is_some() { &mut self.failed } else { &mut self.dropped }) += 1;
-        self.untold.push(Untold { pid, name, because });
+        self.untold.push(Untold { pid, name, address, because });
     }
 
     /// Adds what pages tell of processes whose agents told nothing.

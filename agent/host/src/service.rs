@@ -133,7 +133,7 @@ impl HostService {
             }
             TARGETS => {
                 let asked_as = request.headers.get(HOST).and_then(|host| host.to_str().ok());
-                let found = targets(&self.shared.state().living(), asked_as);
+                let found = targets(&self.shared.state().agents(), asked_as);
                 Answer::json(found.to_string().into_bytes())
             }
             HEALTHY => self.shared.health().answer("following"),
@@ -180,8 +180,14 @@ impl HostService {
         let is_meant = |process: &Asked| {
             process.pid == pid && id.is_none_or(|id| id.process().agrees_with(process.process))
         };
-        let known = self.shared.state().living().into_iter().find(is_meant);
-        match known.filter(|process| process.address.is_some()) {
+        let mut agents = self.shared.state().agents();
+        agents.retain(|process| is_meant(process) && process.address.is_some());
+        match agents.first() {
+            // Each of several agents knows its own; all else is asked of the first.
+            Some(_) if agents.len() > 1 && path == INCIDENTS => self.incidents(Some(pid)).await,
+            Some(_) if agents.len() > 1 && id.is_some() => {
+                self.incident(id_of(path).unwrap_or_default(), request).await
+            }
             Some(process) => {
                 if request.method == Method::POST && path == THRESHOLDS {
                     // To the agent it is this server that asks.
@@ -189,7 +195,7 @@ impl HostService {
                     self.shared
                         .warn(format!("{pid} {}: thresholds?{query} forwarded for {who}", process.name));
                 }
-                self.hand_over(&process, &request.method, &format!("{path}?{query}")).await
+                self.hand_over(process, &request.method, &format!("{path}?{query}")).await
             }
             None if request.method == Method::POST => Answer::text(
                 404,
@@ -247,15 +253,16 @@ impl HostService {
         sum.dropped += more.dropped;
     }
 
-    /// Lists incidents: of one process that has no agent, or of all.
+    /// Lists incidents: of one process, or of all.
     async fn incidents(&self, pid: Option<u32>) -> Answer {
-        let (living, mut of_pages) = {
+        let (agents, mut of_pages) = {
             let mut state = self.shared.state();
-            let living = if pid.is_some() { Vec::new() } else { state.living() };
-            (living, state.incidents_of_pages())
+            let mut agents = state.agents();
+            agents.retain(|process| pid.is_none_or(|pid| process.pid == pid));
+            (agents, state.incidents_of_pages())
         };
         of_pages.retain(|incident| pid.is_none_or(|pid| incident.pid == pid));
-        let mut gathered = gather(&self.forwards, living, of_pages).await;
+        let mut gathered = gather(&self.forwards, agents, of_pages).await;
         let (in_place, notes) = self.shared.state().in_place_of_agents(&gathered.untold);
         gathered.add(in_place);
         notes.into_iter().for_each(|note| self.shared.warn(note));
@@ -264,33 +271,41 @@ impl HostService {
         Answer::json(serde_json::to_vec(&gathered.incidents).unwrap_or_default())
     }
 
-    /// Answers with one incident: its agent does, or the page of its process.
+    /// Answers with one incident: the agent does that has it, or the page of its process.
     async fn incident(&self, id: &str, request: &Parts) -> Answer {
         let query = request.uri.query().unwrap_or("");
         let wanted: Option<IncidentId> = decoded(id).parse().ok();
         let is_meant = |process: &Asked| {
             process.address.is_some() && wanted.is_some_and(|id| id.process().agrees_with(process.process))
         };
-        let process = self.shared.state().living().into_iter().find(is_meant);
-        match process {
-            Some(process) => {
-                let answer =
-                    self.hand_over(&process, &Method::GET, &format!("{INCIDENTS}/{id}?{query}")).await;
-                let because = match answer.status {
-                    401 | 403 => "its agent refuses this server",
-                    502 => "its agent does not answer",
-                    _ => return answer,
-                };
-                // The list may have had it from the page.
-                self.incident_in_place(&process, id, query, because).unwrap_or(answer)
+        let mut agents = self.shared.state().agents();
+        agents.retain(is_meant);
+        let mut refusal = None;
+        for process in agents {
+            let answer = self.hand_over(&process, &Method::GET, &format!("{INCIDENTS}/{id}?{query}")).await;
+            let because = match answer.status {
+                401 | 403 => "its agent refuses this server",
+                502 => "its agent does not answer",
+                // Another agent of the process may have it.
+                404 => {
+                    refusal = refusal.or(Some(answer));
+                    continue;
+                }
+                _ => return answer,
+            };
+            // The list may have had it from the page.
+            match self.incident_in_place(&process, id, query, because) {
+                Some(told) => return told,
+                None => refusal = refusal.or(Some(answer)),
             }
-            None => self.incident_of_page(id, query),
         }
+        let of_page = self.incident_of_page(id, query);
+        refusal.filter(|_| of_page.status == 404).unwrap_or(of_page)
     }
 
     fn incident_in_place(&self, process: &Asked, id: &str, query: &str, because: &str) -> Option<Answer> {
-        let (pid, name) = (process.pid, process.name.clone());
-        let untold = Untold { pid, name, because: Some(because.to_owned()) };
+        let Asked { pid, name, address, .. } = process.clone();
+        let untold = Untold { pid, name, address, because: Some(because.to_owned()) };
         let (found, _) = self.shared.state().in_place_of_agents(&[untold]);
         let wanted: IncidentId = decoded(id).parse().ok()?;
         let found = found.into_iter().find(|incident| incident.identity().agrees_with(wanted))?;

@@ -55,8 +55,8 @@ pub(crate) struct Asked {
     pub name: String,
     /// Where its agent is, if one listens.
     pub address: Option<AgentAddress>,
-    /// Where its agent has its socket file.
-    pub socket: PathBuf,
+    /// Where its agent has its socket file; `None` where that is not known.
+    pub socket: Option<PathBuf>,
     /// The user that its pages belong to; `None` where that cannot be told.
     pub user: Option<u32>,
     /// Its loops and their runtimes.
@@ -142,35 +142,32 @@ impl HostState {
         self.last_tick
     }
 
-    /// Returns the living processes.
+    /// Returns the living processes, each with its first agent where it has several.
     pub(crate) fn living(&self) -> Vec<Asked> {
         let mut living: Vec<Asked> = Vec::new();
-        for entry in self.registry.entries().iter().filter(|entry| entry.end.is_none()) {
-            if living.last().is_none_or(|last| last.process != entry.process()) {
-                let (pid, name) = (entry.owner.pid, entry.facts.process.clone());
-                let socket = entry.agent_socket();
-                let (process, user) = (entry.process(), entry.user);
-                living.push(Asked { pid, process, name, address: None, socket, user, loops: Vec::new() });
-            }
-            let Some(last) = living.last_mut() else { continue };
-            last.user = last.user.filter(|user| entry.user == Some(*user));
-            last.address = last.address.take().or_else(|| entry.address.clone());
-            last.loops.push((entry.watch.called.label.clone(), entry.facts.runtime.clone()));
+        for process in self.living_loops().chunk_by(|one, next| one.process() == next.process()) {
+            let first = agents_of(process).into_iter().next();
+            let loops = process.iter().map(|entry| loop_words(entry)).collect();
+            living.extend(first.map(|first| Asked { loops, ..first }));
         }
         living
+    }
+
+    /// Returns the agents of the living processes, each with the loops that it watches: a program with two versions of loopscope
+    /// in it has two. A process without an agent is there once, too.
+    pub(crate) fn agents(&self) -> Vec<Asked> {
+        let loops = self.living_loops();
+        loops.chunk_by(|one, next| one.process() == next.process()).flat_map(agents_of).collect()
+    }
+
+    fn living_loops(&self) -> Vec<&FollowedLoop> {
+        self.registry.entries().iter().filter(|entry| entry.end.is_none()).collect()
     }
 
     /// Returns what pages alone tell of incidents: what killed processes were in the middle of, and what the loops of
     /// processes without an agent are in the middle of now.
     pub(crate) fn incidents_of_pages(&mut self) -> Vec<Arc<Incident>> {
         let (mut found, told) = (Vec::new(), &mut self.told);
-        let has_agent: Vec<u32> = self
-            .registry
-            .entries()
-            .iter()
-            .filter(|entry| entry.address.is_some())
-            .map(|entry| entry.owner.pid)
-            .collect();
         self.registry.read_each(|entry, reading| {
             let Ok(reading) = reading else { return };
             match entry.end {
@@ -181,7 +178,7 @@ impl HostState {
                     });
                     found.extend(incident.clone());
                 }
-                None if has_agent.contains(&entry.owner.pid) => {}
+                None if entry.address.is_some() => {}
                 None => {
                     found.extend(reported(under_way(reading.page, reading.clock, reading.at, &entry.name())))
                 }
@@ -204,7 +201,7 @@ impl HostState {
         if untold.is_empty() {
             return (found, notes);
         }
-        let of = |entry: &FollowedLoop| untold.iter().find(|untold| untold.pid == entry.owner.pid);
+        let of = |entry: &FollowedLoop| untold.iter().find(|untold| untold.is_of(entry));
         let is_wanted = |entry: &FollowedLoop| entry.end.is_none() && of(entry).is_some();
         self.registry.read_wanted(is_wanted, |entry, reading| {
             let (Some(untold), Ok(reading)) = (of(entry), reading) else { return };
@@ -217,7 +214,7 @@ impl HostState {
         let living: HashMap<u32, ProcessId> =
             living.map(|entry| (entry.owner.pid, entry.process())).collect();
         self.said_untold.retain(|process| living.get(&process.pid()) == Some(process));
-        for Untold { pid, name, because } in untold {
+        for Untold { pid, name, because, .. } in untold {
             if let (Some(process), Some(because)) = (living.get(pid), because)
                 && self.said_untold.insert(*process)
             {
@@ -241,8 +238,54 @@ impl HostState {
 pub(crate) struct Untold {
     pub pid: u32,
     pub name: String,
+    /// Which of its agents.
+    pub address: Option<AgentAddress>,
     /// Why, a clause; `None` where this server was too busy to ask.
     pub because: Option<String>,
+}
+
+impl Untold {
+    /// Tells whether the agent watches this loop.
+    fn is_of(&self, entry: &FollowedLoop) -> bool {
+        self.pid == entry.owner.pid && self.address == entry.address
+    }
+}
+
+/// Returns the agents of one process, whose loops these are.
+fn agents_of(loops: &[&FollowedLoop]) -> Vec<Asked> {
+    let mut addresses: Vec<Option<&AgentAddress>> = Vec::new();
+    for address in loops.iter().map(|entry| entry.address.as_ref()).filter(Option::is_some) {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    if addresses.is_empty() {
+        addresses.push(None);
+    }
+    // The one that is beside the pages without being told is the only agent's.
+    let is_file_told = loops.iter().any(|entry| entry.told_agent_socket().is_some());
+    let agent = |address: Option<&AgentAddress>| {
+        let own: Vec<&FollowedLoop> =
+            loops.iter().copied().filter(|entry| entry.address.as_ref() == address).collect();
+        let first = own.first()?;
+        let beside = || (!is_file_told).then(|| first.agent_socket());
+        let is_of_one_user = own.iter().all(|entry| entry.user == first.user);
+        Some(Asked {
+            pid: first.owner.pid,
+            process: first.process(),
+            name: first.facts.process.clone(),
+            address: address.cloned(),
+            socket: own.iter().find_map(|entry| entry.told_agent_socket()).or_else(beside),
+            user: first.user.filter(|_| is_of_one_user),
+            loops: own.iter().map(|entry| loop_words(entry)).collect(),
+        })
+    };
+    addresses.into_iter().filter_map(agent).collect()
+}
+
+/// Returns what a loop and what runs it are called.
+fn loop_words(entry: &FollowedLoop) -> (String, String) {
+    (entry.watch.called.label.clone(), entry.facts.runtime.clone())
 }
 
 fn reported(incident: Incident) -> Option<Arc<Incident>> {

@@ -2,15 +2,19 @@
 //!
 //! It lies in the private runtime directory (mode 0700) under a name that a page's own name tells, so whoever may read a
 //! page finds its agent without believing an address, and the system tells each end who the other one is. Where there can
-//! be no such directory there is no page for others either, and no file.
+//! be no such directory there is no page for others either, and no file. A program that has two versions of loopscope
+//! in it has two agents: the second one's file has a number in its name, which the pages that it watches tell.
 
-use loopscope_probe::raw::directory::{self, Owner, agent_socket, agent_socket_owner};
+use loopscope_probe::raw::directory::{self, Owner, agent_socket, agent_socket_owner, further_agent_socket};
 use loopscope_probe::raw::socket_file::SocketFile;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::Path;
+
+/// Agents of one process that have files, each of another version of loopscope.
+const AGENTS_MAX: u32 = 8;
 
 /// The file, and who listens on it. Removed when dropped.
 #[derive(Debug)]
@@ -30,24 +34,39 @@ impl AgentSocket {
     }
 
     fn open_in(directory: &Path, owner: Owner) -> Result<AgentSocket, String> {
-        let path = agent_socket(directory, owner);
-        let refused = |because: String| format!("{}: {because}", path.display());
-        directory::make_private(directory).map_err(refused)?;
+        let first = agent_socket(directory, owner);
+        let refused = |path: &Path, because: &str| format!("{}: {because}", path.display());
+        directory::make_private(directory).map_err(|because| refused(&first, &because))?;
         remove_leftovers(directory);
-        // The program that this one replaced (execve) had the same pid and start, and its agent ended with it.
-        if path.symlink_metadata().is_ok() && !remove_dead(&path) {
-            return Err(refused("another agent of this process listens there".to_owned()));
+        let further = (2..=AGENTS_MAX).map(|number| further_agent_socket(directory, owner, number));
+        for path in std::iter::once(first.clone()).chain(further) {
+            match listen(&path) {
+                Ok(Some(socket)) => return Ok(socket),
+                // Of another agent of this process.
+                Ok(None) => {}
+                Err(error) => return Err(refused(&path, &error.to_string())),
+            }
         }
-        let made = UnixListener::bind(&path).and_then(|listener| {
-            listener.set_nonblocking(true)?;
-            Ok(AgentSocket { file: SocketFile::made(&path), listener })
-        });
-        let socket = made.map_err(|error| refused(error.to_string()))?;
-        // The directory keeps others out; this also holds where it is opened to a group later.
-        fs::set_permissions(&path, Permissions::from_mode(0o600))
-            .map_err(|error| refused(error.to_string()))?;
-        Ok(socket)
+        Err(refused(&first, &format!("{AGENTS_MAX} agents of this process listen there, and beside it")))
     }
+}
+
+/// Listens at a path; `None` where somebody does so already.
+fn listen(path: &Path) -> io::Result<Option<AgentSocket>> {
+    // The program that this one replaced (execve) had the same pid and start, and its agent ended with it.
+    if path.symlink_metadata().is_ok() && !remove_dead(path) {
+        return Ok(None);
+    }
+    let listener = match UnixListener::bind(path) {
+        // Another agent starts at the same moment.
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Ok(None),
+        listener => listener?,
+    };
+    let socket = AgentSocket { file: SocketFile::made(path), listener };
+    socket.listener.set_nonblocking(true)?;
+    // The directory keeps others out; this also holds where it is opened to a group later.
+    fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    Ok(Some(socket))
 }
 
 /// Removes the socket files of agents whose processes have ended.
@@ -110,12 +129,27 @@ mod tests {
         let path = agent_socket(&scratch.0, Owner::this_process());
         assert_eq!(path.symlink_metadata().unwrap().mode() & 0o777, 0o600);
         assert_eq!(agent_socket_owner(&path), Some(Owner::this_process()));
-        assert!(
-            open(&scratch).unwrap_err().contains("another agent of this process"),
-            "the first one listens"
-        );
         drop(socket);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn each_agent_of_a_process_has_a_file_of_its_own() {
+        let scratch = Scratch::new("several");
+        let owner = Owner::this_process();
+        let mut sockets: Vec<AgentSocket> = (0..AGENTS_MAX).map(|_| open(&scratch).unwrap()).collect();
+        let paths: Vec<_> = sockets.iter().map(|socket| socket.file.path().to_owned()).collect();
+        assert_eq!(paths[0], agent_socket(&scratch.0, owner));
+        assert_eq!(paths[1], further_agent_socket(&scratch.0, owner, 2));
+        assert!(paths.iter().all(|path| agent_socket_owner(path) == Some(owner)), "{paths:?}");
+        let refused = open(&scratch).unwrap_err();
+        assert!(refused.contains("8 agents of this process"), "{refused}");
+        // Whoever starts next takes what is free, also what a killed program left.
+        drop(sockets.remove(1));
+        drop(UnixListener::bind(&paths[1]).unwrap());
+        assert_eq!(open(&scratch).unwrap().file.path(), paths[1]);
+        drop(sockets);
+        assert_eq!(fs::read_dir(&scratch.0).unwrap().count(), 0);
     }
 
     #[test]
@@ -135,6 +169,8 @@ mod tests {
         // No process has this pid: the largest one is below it.
         let gone = |start| agent_socket(&scratch.0, Owner { pid: u32::MAX, start });
         drop(UnixListener::bind(gone(1)).unwrap());
+        let gone_too = further_agent_socket(&scratch.0, Owner { pid: u32::MAX, start: 1 }, 2);
+        drop(UnixListener::bind(&gone_too).unwrap());
         // As of a process in another pid namespace.
         let _alive = UnixListener::bind(gone(2)).unwrap();
         fs::write(gone(3), "no socket").unwrap();
@@ -142,7 +178,7 @@ mod tests {
         // Of the program that this one replaced.
         drop(UnixListener::bind(agent_socket(&scratch.0, Owner::this_process())).unwrap());
         let socket = open(&scratch).unwrap();
-        assert!(!gone(1).exists() && gone(2).exists() && gone(3).exists());
+        assert!(!gone(1).exists() && !gone_too.exists() && gone(2).exists() && gone(3).exists());
         assert!(scratch.0.join("other.sock").exists() && socket.file.path().exists());
     }
 

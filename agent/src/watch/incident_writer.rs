@@ -15,7 +15,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// Incidents that may wait to be written; a newer version takes the place of the one that waits.
 const WAITING_MAX: usize = 256;
@@ -53,6 +53,9 @@ struct Shared {
     is_closed: bool,
     is_ended: bool,
 }
+
+/// A file is written within so long, on a disk that works.
+const WRITTEN_WITHIN_NS: u64 = 60_000_000_000;
 
 /// An ending agent waits at most so long for the disk.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -244,7 +247,8 @@ impl Folder {
         fs::metadata(self.path.join(name)).map_or(0, |meta| meta.len())
     }
 
-    /// Removes temporary files of processes that ended in the middle of writing.
+    /// Removes temporary files of processes that ended in the middle of writing, and of the program that this one replaced
+    /// (execve); not one that another agent of this process is writing.
     fn tidy(&self) {
         for name in self.names() {
             let pid = name
@@ -252,8 +256,13 @@ impl Folder {
                 .and_then(|name| name.rsplit_once('.'))
                 .filter(|(name, _)| name.strip_prefix('.').is_some_and(is_incident_name));
             let Some(Ok(pid)) = pid.map(|(_, pid)| pid.parse::<u32>()) else { continue };
-            if pid == std::process::id() || !Path::new(&format!("/proc/{pid}")).exists() {
-                let _ = fs::remove_file(self.path.join(name));
+            let path = self.path.join(name);
+            let is_left = match pid == std::process::id() {
+                true => age_ns(&path) > WRITTEN_WITHIN_NS,
+                false => !Path::new(&format!("/proc/{pid}")).exists(),
+            };
+            if is_left {
+                let _ = fs::remove_file(path);
             }
         }
     }
@@ -262,6 +271,13 @@ impl Folder {
         let entries = fs::read_dir(&self.path).ok().into_iter().flatten().flatten();
         entries.filter_map(|entry| entry.file_name().into_string().ok())
     }
+}
+
+/// Returns how long ago a file was written to, in nanoseconds; 0 where that cannot be told.
+fn age_ns(path: &Path) -> u64 {
+    let written = fs::metadata(path).and_then(|facts| facts.modified()).ok();
+    let written_unix = written.and_then(|written| written.duration_since(UNIX_EPOCH).ok());
+    written_unix.map_or(0, |written| unix_ns().saturating_sub(written.as_nanos() as u64))
 }
 
 /// For its owner only: an incident tells of the program's inside, and its spans may hold its users' data.

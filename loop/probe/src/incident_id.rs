@@ -2,7 +2,9 @@
 //!
 //! An incident is told by its process and a number within it. For people it is `PID-N`: `4711-3`. That is enough where all
 //! on a list are of processes with different pids; else `@` and as much of the process as tells them apart follows
-//! ([`names`]): `1-3@123456`, `1-3@123456-4026531836`. Every text of an incident is read, short or long.
+//! ([`names`]): `1-3@123456`, `1-3@123456-4026531836`. A program with two versions of loopscope has two agents, and each
+//! counts from 1: there the loop tells them apart, by its ordinal in that process: `4711-3.0` and `4711-3.2`. Every text of an
+//! incident is read, short or long.
 //!
 //! # Who numbers
 //! An agent counts its incidents, from 1, and writes the count on every page of its process. Where a process has no
@@ -10,24 +12,39 @@
 //! derives its number from what the page says, above the agent's count: it is the same for everybody who reads it,
 //! and stays so until that stall is over. An agent that starts later goes on above all numbers that the pages can
 //! have told until then ([`registry::incidents_told`](crate::registry::incidents_told)), also those of loops that
-//! have ended. So no two incidents of a process have one number, whoever told them. A stall under way when an agent
-//! starts has two: the pages', and the agent's.
+//! have ended. So no two incidents of a process have one number, whoever told them, if one version of loopscope is in
+//! it; of two versions each numbers its own. No two of one loop ever have. A stall under way when an agent starts has two
+//! numbers: the pages', and the agent's.
 
+use crate::loop_id::LoopId;
 use crate::process_id::{ProcessId, decimal};
 use std::fmt;
 use std::str::FromStr;
 
-/// An incident. Its text, `PID-N` or `PID-N@START-NAMESPACE-BOOT`, is read back as the same one.
+/// An incident. Its text, `PID-N`, `PID-N.LOOP` or `PID-N.LOOP@START-NAMESPACE-BOOT`, is read back as the same one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct IncidentId {
     process: ProcessId,
     number: u64,
+    /// The ordinal of its loop within the process; `None` where it is not told.
+    ordinal: Option<u32>,
 }
 
 impl IncidentId {
     /// Names an incident: by its process, as far as that is known, and its number within it.
     pub const fn new(process: ProcessId, number: u64) -> IncidentId {
-        IncidentId { process, number }
+        IncidentId { process, number, ordinal: None }
+    }
+
+    /// Names an incident of a loop: of two agents in one process, each has numbers of its own, and loops of its own.
+    pub fn of_loop(loop_id: LoopId, number: u64) -> IncidentId {
+        IncidentId { process: loop_id.process(), number, ordinal: Some(loop_id.ordinal()) }
+    }
+
+    /// Returns another incident of the same process, told as this one is: with the loop where this is with its loop.
+    #[must_use]
+    pub fn with_number(self, number: u64) -> IncidentId {
+        IncidentId { number, ..self }
     }
 
     /// Returns the process.
@@ -43,23 +60,33 @@ impl IncidentId {
     /// Returns the incident as it is told where its pid is unambiguous: `PID-N`.
     #[must_use]
     pub fn short(self) -> IncidentId {
-        self.with_parts(0)
+        self.with_parts(0, false)
+    }
+
+    /// Returns the incident as it is told where its pid is unambiguous, and has several agents: `PID-N.LOOP`; `PID-N` where the
+    /// loop is not known.
+    #[must_use]
+    pub fn short_with_loop(self) -> IncidentId {
+        self.with_parts(0, true)
     }
 
     /// Tells whether both may be the same incident: nothing that is known of both differs.
     pub fn agrees_with(self, other: IncidentId) -> bool {
-        self.number == other.number && self.process.agrees_with(other.process)
+        let is_of_one_loop = self.ordinal.zip(other.ordinal).is_none_or(|(one, two)| one == two);
+        self.number == other.number && is_of_one_loop && self.process.agrees_with(other.process)
     }
 
-    fn with_parts(self, count: usize) -> IncidentId {
-        IncidentId { process: self.process.with_parts(count), number: self.number }
+    fn with_parts(self, count: usize, has_loop: bool) -> IncidentId {
+        let ordinal = self.ordinal.filter(|_| has_loop);
+        IncidentId { process: self.process.with_parts(count), number: self.number, ordinal }
     }
 }
 
 impl fmt::Display for IncidentId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Padded, because lists have it in a column.
-        f.pad(&format!("{}-{}{}", self.process.pid(), self.number, self.process.parts('@')))
+        let ordinal = self.ordinal.map_or_else(String::new, |ordinal| format!(".{ordinal}"));
+        f.pad(&format!("{}-{}{ordinal}{}", self.process.pid(), self.number, self.process.parts('@')))
     }
 }
 
@@ -71,18 +98,24 @@ impl FromStr for IncidentId {
             let (short, parts) =
                 text.split_once('@').map_or((text, None), |(short, parts)| (short, Some(parts)));
             let (pid, number) = short.split_once('-')?;
+            let (number, ordinal) =
+                number.split_once('.').map_or((number, None), |(number, ordinal)| (number, Some(ordinal)));
             let (pid, number) = (u32::try_from(decimal(pid)?).ok()?, decimal(number)?);
+            let ordinal = match ordinal {
+                None => None,
+                Some(ordinal) => Some(u32::try_from(decimal(ordinal)?).ok()?),
+            };
             let process = match parts {
                 None => ProcessId::new(pid, 0, 0, 0),
                 Some(parts) => ProcessId::parse_parts(pid, parts)?,
             };
-            Some(IncidentId { process, number })
+            Some(IncidentId { process, number, ordinal })
         };
         read().ok_or_else(|| IncidentIdError(text.to_owned()))
     }
 }
 
-/// Why a text names no incident: it is not `PID-N` or `PID-N@START-NAMESPACE-BOOT`.
+/// Why a text names no incident: it is not `PID-N` or `PID-N.LOOP@START-NAMESPACE-BOOT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IncidentIdError(String);
 
@@ -108,7 +141,9 @@ pub fn names(list: &[IncidentId]) -> Vec<IncidentId> {
         let same = &of_short[&id.short()];
         let is_alone =
             |named: &IncidentId| same.iter().filter(|other| other.agrees_with(*named)).count() <= 1;
-        (0..3).map(|parts| id.with_parts(parts)).find(is_alone).unwrap_or(*id)
+        // The process first: of incidents of one process, only the loop can tell.
+        let forms = [false, true].into_iter().flat_map(|has_loop| (0..3).map(move |parts| (parts, has_loop)));
+        forms.map(|(parts, has_loop)| id.with_parts(parts, has_loop)).find(is_alone).unwrap_or(*id)
     };
     list.iter().map(name).collect()
 }
@@ -141,15 +176,22 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 256 }))]
         #[test]
-        fn an_incident_is_read_back_from_its_text(process in processes(), number in any::<u64>()) {
-            let id = IncidentId::new(process, number);
-            prop_assert_eq!(id.to_string().parse(), Ok(id));
-            prop_assert_eq!(id.short().to_string(), format!("{}-{number}", process.pid()));
-            prop_assert!(id.short().agrees_with(id));
+        fn an_incident_is_read_back_from_its_text(
+            process in processes(), number in any::<u64>(), ordinal in any::<u32>()
+        ) {
+            let of_loop = IncidentId::of_loop(LoopId::new(process, ordinal), number);
+            for id in [IncidentId::new(process, number), of_loop] {
+                prop_assert_eq!(id.to_string().parse(), Ok(id));
+                prop_assert_eq!(id.short().to_string(), format!("{}-{number}", process.pid()));
+                prop_assert!(id.short().agrees_with(id) && of_loop.agrees_with(id));
+            }
+            prop_assert_eq!(of_loop.short_with_loop().to_string(), format!("{}-{number}.{ordinal}", process.pid()));
+            let of_another = IncidentId::of_loop(LoopId::new(process, ordinal.wrapping_add(1)), number);
+            prop_assert!(!of_loop.agrees_with(of_another));
         }
 
         #[test]
-        fn any_text_is_read_as_one_incident_or_refused(text in "[0-9]{1,3}-[0-9@a-f-]{0,50}|.{0,20}") {
+        fn any_text_is_read_as_one_incident_or_refused(text in "[0-9]{1,3}-[0-9@.a-f-]{0,50}|.{0,20}") {
             if let Ok(id) = text.parse::<IncidentId>() {
                 prop_assert_eq!(id.to_string().parse(), Ok(id));
             }
@@ -157,10 +199,12 @@ mod tests {
 
         #[test]
         fn a_name_of_a_list_means_its_incident_and_no_other(
-            parts in proptest::collection::vec((1_u32..3, 1_u64..3, 1_u64..3, 1_u128..3, 1_u64..3), 1..12)
+            parts in proptest::collection::vec(
+                (1_u32..3, 1_u64..3, 1_u64..3, 1_u128..3, 1_u64..3, 0_u32..2), 1..12
+            )
         ) {
-            let of = |(pid, start, namespace, boot, number)| {
-                IncidentId::new(ProcessId::new(pid, start, namespace, boot), number)
+            let of = |(pid, start, namespace, boot, number, ordinal)| {
+                IncidentId::of_loop(LoopId::new(ProcessId::new(pid, start, namespace, boot), ordinal), number)
             };
             let list: Vec<IncidentId> = parts.into_iter().map(of).collect();
             for (name, id) in names(&list).into_iter().zip(&list) {
@@ -188,9 +232,26 @@ mod tests {
         assert_eq!(told(&[one, id("2-3@50-7"), id("1-4@60-7")]), ["1-3", "2-3", "1-4"]);
         assert_eq!(told(&[one, two, one]), ["1-3@50", "1-3@60", "1-3@50"]);
         assert_eq!(told(&[one, container, two]), ["1-3@50-7", "1-3@50-8", "1-3@60"]);
-        for text in
-            ["", "4711", "4711-", "-3", "4711-web", "4711-3@", "4711-3@x", "4711-3-5", "4711-+3", "last"]
-        {
+        // Two agents of one process count alike, and an ended process that had the pid did, too.
+        let (first, second, ended) = (id("1-3.0@50-7"), id("1-3.2@50-7"), id("1-3.0@60-7"));
+        assert_eq!(told(&[first, second, id("1-4.0@50-7")]), ["1-3.0", "1-3.2", "1-4"]);
+        assert_eq!(told(&[first, second, ended]), ["1-3.0@50", "1-3.2", "1-3@60"]);
+        for text in [
+            "",
+            "4711",
+            "4711-",
+            "-3",
+            "4711-web",
+            "4711-3@",
+            "4711-3@x",
+            "4711-3-5",
+            "4711-+3",
+            "last",
+            "4711-3.",
+            "4711-3.x",
+            "4711-3.1.2",
+            "4711-3@5.1",
+        ] {
             assert!(text.parse::<IncidentId>().unwrap_err().to_string().contains("PID-NUMBER"), "{text}");
         }
     }

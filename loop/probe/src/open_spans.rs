@@ -1,7 +1,8 @@
 //! The spans that are open inside the running callback, with their fields: what it is doing, in the program's own words.
 //!
 //! A stack of entries on the page. It belongs to one frame, the one whose packed word ([`crate::now`]) it repeats: when
-//! another callback runs, the stack is stale by itself, so beginning and ending a callback costs nothing for it.
+//! another callback runs, the stack is stale by itself, so beginning and ending a callback costs nothing for it. Between
+//! callbacks it belongs to the word that says so: what a runtime runs without telling has spans, too.
 //!
 //! Changes of the stack are counted, at their begin in its last word and at their end in its first: a copy between
 //! two equal counts is of one moment, and never has spans of two callbacks. That is true of a copy of the file, too,
@@ -74,8 +75,13 @@ impl OpenWords {
 
     /// The first span of a frame is about to be entered.
     pub fn start(&self, pen: &WriteToken<LoopOwned>, frame: u64) {
+        self.hand_over(pen, frame, 0);
+    }
+
+    /// The outermost `depth` spans that are open belong to this frame from now on.
+    pub(crate) fn hand_over(&self, pen: &WriteToken<LoopOwned>, frame: u64, depth: u32) {
         self.change(pen, || {
-            self.depth.set(pen, 0);
+            self.depth.set(pen, u64::from(depth));
             self.frame.set(pen, frame);
         });
     }

@@ -2,6 +2,7 @@
 //!
 //! A file is named `PID-STARTTIME-NUMBER.page`. A pid alone may be reused; with the start time it names one process.
 
+use crate::agent_address::AgentAddress;
 use crate::proc::Stat;
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -76,11 +77,27 @@ pub fn agent_socket(directory: &Path, owner: Owner) -> PathBuf {
     directory.join(format!("agent-{}-{}.sock", owner.pid, owner.start))
 }
 
-/// Returns whose agent has this socket file; `None` where the name is none of [`agent_socket`].
+/// Returns the path of the socket file of a further agent of a process, such as that of another version of loopscope in it:
+/// `agent-PID-STARTTIME-NUMBER.sock`, from 2. The pages that it watches tell which one is its.
+pub fn further_agent_socket(directory: &Path, owner: Owner, number: u32) -> PathBuf {
+    directory.join(format!("agent-{}-{}-{number}.sock", owner.pid, owner.start))
+}
+
+/// Returns whose agent has this socket file; `None` where the name is none of [`agent_socket`] or [`further_agent_socket`].
 pub fn agent_socket_owner(path: &Path) -> Option<Owner> {
     let name = path.file_name()?.to_str()?.strip_prefix("agent-")?.strip_suffix(".sock")?;
-    let (pid, start) = name.split_once('-')?;
-    Some(Owner { pid: pid.parse().ok()?, start: start.parse().ok()? })
+    let mut parts = name.split('-');
+    let owner = Owner { pid: parts.next()?.parse().ok()?, start: parts.next()?.parse().ok()? };
+    let is_numbered = parts.next().is_none_or(|number| number.parse::<u32>().is_ok());
+    (is_numbered && parts.next().is_none()).then_some(owner)
+}
+
+/// Returns where the socket file of an agent lies for whoever reads its page in `directory`: the name is as the page `told` it,
+/// where that is one of this process, and the directory is the reader's, who may have it elsewhere; `None` where the page told none.
+pub fn told_agent_socket(directory: &Path, owner: Owner, told: Option<&AgentAddress>) -> Option<PathBuf> {
+    let Some(AgentAddress::SocketFile(path)) = told else { return None };
+    let path = directory.join(path.as_path().file_name()?);
+    (agent_socket_owner(&path) == Some(owner)).then_some(path)
 }
 
 /// Returns when a process started, in clock ticks since boot, or `None` where there is no such process (a zombie

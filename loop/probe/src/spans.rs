@@ -2,6 +2,10 @@
 //!
 //! A loop installs its `SpanContext` as the thread's current one while it runs. A `tracing` layer (or anybody) then enters
 //! and leaves named frames; the time between goes to the frame's own node. Outside a running loop both do nothing.
+//!
+//! Between two callbacks spans are open on the page ([`crate::open_spans`]) and take no time: a task of Tokio that is not wrapped,
+//! or the code around one that is. A callback that begins inside such spans ([`Writer::begin_at`](crate::Writer::begin_at)) has
+//! them as its outermost ones.
 
 use crate::clock::{Clock, Ticks};
 use crate::memory::{Memory, PageRef};
@@ -32,6 +36,10 @@ pub(crate) struct SpanContext {
     /// Up to where the frame's time is charged; meaningful once `path` is known.
     charged: Cell<Ticks>,
     depth: Cell<u32>,
+    /// Spans that were entered between two frames and are open.
+    outer: Cell<u32>,
+    /// So many of them are the outermost of the frame that runs.
+    carried: Cell<u32>,
 }
 
 impl SpanContext {
@@ -40,10 +48,24 @@ impl SpanContext {
         let index = PathIndex::new(&pen, &page.paths);
         let sites = RefCell::new(SiteIndex::new(&pen, &page.sites));
         let (frame, last, charged) = (Cell::new(0), Cell::new(Ticks::NONE), Cell::new(Ticks::NONE));
-        let (path, depth) = (Cell::new(None), Cell::new(0));
+        let (path, depth, outer, carried) = (Cell::new(None), Cell::new(0), Cell::new(0), Cell::new(0));
         static IDENTITY: AtomicU64 = AtomicU64::new(1);
         let identity = IDENTITY.fetch_add(1, Ordering::Relaxed);
-        Rc::new(SpanContext { identity, page, clock, pen, index, sites, frame, last, path, charged, depth })
+        Rc::new(SpanContext {
+            identity,
+            page,
+            clock,
+            pen,
+            index,
+            sites,
+            frame,
+            last,
+            path,
+            charged,
+            depth,
+            outer,
+            carried,
+        })
     }
 
     /// Returns the node that runs now; finds it at the first span of a frame. `None` where no frame runs.
@@ -56,8 +78,9 @@ impl SpanContext {
             let path = self.index.path_of_frame(&self.pen, &self.page.paths, frame);
             self.path.set(Some(path));
             self.charged.set(self.last.get());
-            self.depth.set(0);
-            self.page.open.start(&self.pen, self.page.now.running.get());
+            let carried = self.carried.get();
+            self.depth.set(carried);
+            self.page.open.hand_over(&self.pen, self.page.now.running.get(), carried);
             path
         }))
     }
@@ -76,8 +99,68 @@ impl SpanContext {
         }
     }
 
+    /// Tells whether spans are open that were entered since the last frame ended: a frame that begins now is inside them.
+    #[inline(always)]
+    pub(crate) fn has_outer(&self) -> bool {
+        self.outer.get() != 0 && self.is_stack_current()
+    }
+
+    /// Tells whether the stack on the page is of what runs now.
+    fn is_stack_current(&self) -> bool {
+        self.page.open.frame.get() == self.page.now.running.get()
+    }
+
+    /// The frame that has just begun is inside the outer spans.
+    #[cold]
+    pub(crate) fn carry_outer(&self) {
+        self.carried.set(self.outer.get());
+        let _ = self.current();
+    }
+
+    /// The frame that runs is no frame any more, and has no spans but those around it. Returns false where it has.
+    #[cold]
+    pub(crate) fn has_only_carried(&self) -> bool {
+        let is_untouched = self.charged.get() == self.last.get() && self.depth.get() == self.carried.get();
+        let is_so = is_untouched && self.carried.get() > 0;
+        if is_so {
+            self.path.set(None);
+        }
+        is_so
+    }
+
+    /// A frame has ended that had spans: those around it are open still.
+    #[cold]
+    pub(crate) fn restore_outer(&self) {
+        if self.carried.take() > 0 {
+            self.page.open.hand_over(&self.pen, self.page.now.running.get(), self.outer.get());
+        }
+    }
+
+    /// A span is entered between two frames.
+    fn enter_outer(&self, site: SiteId, fields: &str) -> Entered {
+        if !self.is_stack_current() {
+            self.outer.set(0);
+            self.page.open.start(&self.pen, self.page.now.running.get());
+        }
+        let depth = self.outer.get();
+        self.outer.set(depth + 1);
+        self.page.open.push(&self.pen, site, fields);
+        Entered { identity: self.identity, parent: None, depth, start: self.last.get() }
+    }
+
+    fn leave_outer(&self, depth: u32) {
+        // Else it went with one around it, or with the stack that it was on.
+        if depth < self.outer.get() {
+            self.outer.set(depth);
+            // The stack of a frame that runs stays as it is, until that ends.
+            if self.frame.get() == 0 && self.is_stack_current() {
+                self.page.open.leave(&self.pen, depth);
+            }
+        }
+    }
+
     pub(crate) fn enter(&self, site: SiteId, fields: &str) -> Option<Entered> {
-        let parent = self.current()?;
+        let Some(parent) = self.current() else { return Some(self.enter_outer(site, fields)) };
         self.charge(parent, self.clock.now());
         let depth = self.depth.get();
         self.depth.set(depth + 1);
@@ -87,10 +170,14 @@ impl SpanContext {
             self.page.paths.enter(&self.pen, path);
             self.path.set(Some(path));
         }
-        Some(Entered { parent, depth, start: self.last.get() })
+        Some(Entered { identity: self.identity, parent: Some(parent), depth, start: self.last.get() })
     }
 
     pub(crate) fn leave(&self, entered: Entered) {
+        if entered.identity != self.identity {
+            return;
+        }
+        let Some(parent) = entered.parent else { return self.leave_outer(entered.depth) };
         // A span may outlive its callback: then its frame is over, and its time was charged at the end of that.
         if self.last.get() != entered.start || self.frame.get() == 0 {
             return;
@@ -100,7 +187,7 @@ impl SpanContext {
             // Of one that is left out of order, those inside it are left, too.
             self.depth.set(entered.depth);
             self.page.open.leave(&self.pen, entered.depth);
-            self.path.set(Some(entered.parent));
+            self.path.set(Some(parent));
         }
     }
 }
@@ -159,7 +246,10 @@ impl Drop for SpanGuard {
 /// What [`enter`] gives and [`leave`] takes: the frame to go back to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entered {
-    parent: PathId,
+    /// That of the loop on whose thread it was entered.
+    identity: u64,
+    /// `None` for a span between two callbacks.
+    parent: Option<PathId>,
     /// Spans that were open before it.
     depth: u32,
     /// When the callback began in which it was entered.
@@ -209,7 +299,7 @@ pub fn loop_identity() -> u64 {
 }
 
 /// Enters a frame: time from now on is its own. `fields` is told with it while it lasts, up to
-/// [`FIELD_BYTES`](crate::open_spans::FIELD_BYTES). `None` outside a callback of a running loop.
+/// [`FIELD_BYTES`](crate::open_spans::FIELD_BYTES). Between two callbacks it is open and takes no time. `None` outside a loop.
 ///
 /// ```
 /// use loopscope_probe::{Kind, SiteId, TaskTimes, Writer, spans};

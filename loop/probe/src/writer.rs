@@ -290,8 +290,12 @@ impl Writer {
     /// ```
     #[inline(always)]
     pub fn begin_at(&mut self, at: Ticks, kind: Kind, site: SiteId, life: TaskTimes) {
+        let has_outer = self.track.has_outer();
         self.track.last.set(Ticks(at.0.max(self.last().0)));
         self.begin(kind, site, life);
+        if has_outer {
+            self.track.carry_outer();
+        }
     }
 
     /// Something begins that stands for many: all callbacks of a batch, or all jobs of a drain whose jobs the runtime
@@ -382,6 +386,9 @@ impl Writer {
             }
             let count = page.recorder().push(pen, [frame, self.ready.0, last.get().0, now.0]);
             page.now.running.set(pen, self.between(now));
+            if frame & SPANS != 0 {
+                self.track.restore_outer();
+            }
             if self.queue.is_none() {
                 self.after |= ENDED;
             }
@@ -439,11 +446,15 @@ impl Writer {
     #[inline(always)]
     pub fn end_untold(&mut self) -> bool {
         let SpanContext { page, pen, frame, last, path, .. } = &*self.track;
-        if path.get().is_some() {
+        let has_spans = path.get().is_some();
+        if has_spans && !self.track.has_only_carried() {
             return false;
         }
         frame.set(0);
         page.now.running.set(pen, self.between(last.get()));
+        if has_spans {
+            self.track.restore_outer();
+        }
         true
     }
 

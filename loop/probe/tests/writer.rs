@@ -384,15 +384,6 @@ fn drained_jobs_hang_below_their_callback() {
 }
 
 #[test]
-fn spans_outside_a_callback_do_nothing() {
-    assert_eq!(spans::site("nowhere", "span.rs", 1), None);
-    let play = Play::running();
-    let _installed = play.writer.install_spans();
-    let site = spans::site("between", "span.rs", 1).unwrap();
-    assert_eq!(spans::enter(site, ""), None);
-}
-
-#[test]
 fn a_pool_tells_depth_wait_run_and_saturation() {
     let mut play = Play::running();
     let mut pool = play.writer.take_pool().unwrap();

@@ -1,6 +1,7 @@
 //! Watching the loops of a process: reading their pages again and again, and asking their agent in the end.
 
 use super::thread;
+use crate::endpoint::Endpoint;
 use crate::error::Failure;
 use crate::interrupt::Interrupt;
 use crate::output::tell;
@@ -14,6 +15,7 @@ use loopscope_probe::raw::pool::JobNow;
 use loopscope_probe::raw::proc::{Sched, Status};
 use loopscope_report::diagnose::{EvidenceCollector, LoopEvidence, PageSample, Quota, Surroundings};
 use loopscope_report::incident::Incident;
+use std::cmp::Reverse;
 use std::time::{Duration, SystemTime};
 
 /// Looks are this far apart, or a quarter of the stall threshold: no stall can hide between two of them. Not closer
@@ -83,8 +85,8 @@ pub fn watch(process: &Process, length: Duration) -> Result<Seen, Failure> {
     }
     let lasted = elapsed();
     bar.finish_and_clear();
-    let (incidents, note) = incidents(process, begin_unix_ns);
-    notes.extend(note);
+    let (incidents, asked_in_vain) = incidents(process, begin_unix_ns);
+    notes.extend(asked_in_vain);
     let (within, earlier): (Vec<Incident>, Vec<Incident>) =
         incidents.into_iter().partition(|incident| end_unix_ns(incident) >= begin_unix_ns);
     let evidence: Vec<LoopEvidence> =
@@ -155,22 +157,36 @@ impl<'a> WatchedLoop<'a> {
     }
 }
 
-/// Asks the process's agent for its incidents; those of the watch in full. Returns also what to say where it has none.
-fn incidents(process: &Process, begin_unix_ns: u64) -> (Vec<Incident>, Option<String>) {
-    let Some(endpoint) = process.agent() else {
+/// Asks the process's agents for their incidents, newest first; those of the watch in full. Returns also what to say where it has
+/// none, or one does not answer.
+fn incidents(process: &Process, begin_unix_ns: u64) -> (Vec<Incident>, Vec<String>) {
+    let agents = process.agents();
+    if agents.is_empty() {
         let note = "the process has no agent that listens: without stacks, sites are named but not functions";
-        return (Vec::new(), Some(note.to_owned()));
-    };
-    let brief = match agent::incidents(&endpoint) {
-        Ok(brief) => brief,
-        Err(failure) => return (Vec::new(), Some(format!("incidents could not be read: {failure}"))),
-    };
-    let is_recent = |incident: &Incident| end_unix_ns(incident) >= begin_unix_ns;
-    let full = |(number, incident): (usize, Incident)| match number < INCIDENTS_FULL && is_recent(&incident) {
-        true => agent::incident(&endpoint, incident.id).unwrap_or(incident),
-        false => incident,
-    };
-    (brief.into_iter().enumerate().map(full).collect(), None)
+        return (Vec::new(), vec![note.to_owned()]);
+    }
+    let (mut all, mut notes) = (Vec::new(), Vec::new());
+    for endpoint in &agents {
+        match agent::incidents(endpoint) {
+            Ok(brief) => all.extend(in_full(endpoint, brief, begin_unix_ns)),
+            Err(failure) => notes.push(format!("incidents could not be read: {failure}")),
+        }
+    }
+    all.sort_by_key(|incident| Reverse(incident.begin_unix_ns));
+    // Two agents count alike.
+    Incident::name_all(&mut all.iter_mut().collect::<Vec<_>>());
+    (all, notes)
+}
+
+/// Asks an agent for those of its incidents that are of the watch.
+fn in_full(endpoint: &Endpoint, brief: Vec<Incident>, begin_unix_ns: u64) -> impl Iterator<Item = Incident> {
+    let is_recent = move |incident: &Incident| end_unix_ns(incident) >= begin_unix_ns;
+    let full =
+        move |(number, incident): (usize, Incident)| match number < INCIDENTS_FULL && is_recent(&incident) {
+            true => agent::incident(endpoint, incident.id).unwrap_or(incident),
+            false => incident,
+        };
+    brief.into_iter().enumerate().map(full)
 }
 
 fn end_unix_ns(incident: &Incident) -> u64 {

@@ -10,8 +10,9 @@ use crate::output::{Destination, print, print_json, tell};
 use crate::target::Target;
 use crate::{agent, duration};
 use capture::{Capture, Ended};
-use loopscope_probe::raw::incident_id::IncidentIdError;
+use loopscope_probe::raw::incident_id::{IncidentId, IncidentIdError};
 use loopscope_report::duration::show_ns;
+use loopscope_report::incident::Incident;
 use loopscope_report::profiles;
 use loopscope_report::profiles::widest::SiteTime;
 use loopscope_report::profiles::{FlameError, Format, Of, SiteChange};
@@ -38,13 +39,14 @@ pub fn run(options: &FlameArguments) -> Result<(), Failure> {
     let incident = options.incident.as_deref();
     let path = options.output.clone().unwrap_or_else(|| plan.default_path(&target, incident));
     if let Some(id) = incident {
-        return draw_incident(&agent_of(&target, "incidents are kept by")?, id, &plan, &path);
+        return draw_incident(&agents_of(&target, None, "incidents are kept by")?, id, &plan, &path);
     }
-    let needs_agent = plan.of.is_sampled().then(|| agent_of(&target, "stacks are sampled by")).transpose()?;
+    let sampler = || agents_of(&target, plan.loop_name.as_deref(), "stacks are sampled by");
+    let needs_agent = plan.of.is_sampled().then(sampler).transpose()?;
     // Before the capture: nobody should wait ten seconds to learn that the file cannot be written.
     let destination = Destination::open(&path)?;
     let capture = match (&target, needs_agent) {
-        (_, Some(endpoint)) => capture::of_agent(&endpoint, &plan)?,
+        (_, Some(agents)) => capture::of_agent(only_agent(&agents)?, &plan)?,
         (Target::Process(process), None) => capture::of_process(process, &plan)?,
         (Target::Url(url), None) => capture::of_agent(&Endpoint::given(url), &plan)?,
     };
@@ -78,27 +80,73 @@ fn finish(
     }
 }
 
-/// Returns where the target's agent is, which is needed for what a page does not tell.
-fn agent_of(target: &Target, needed_because: &str) -> Result<Endpoint, Failure> {
-    match target {
-        Target::Url(url) => Ok(Endpoint::given(url)),
-        Target::Process(process) => process.agent().ok_or_else(|| {
-            Failure::system(
-                &format!("ask the agent of {}", process.label()),
-                format!(
-                    "{needed_because} the agent in the process, and it has none that listens; start one in it \
-                     (`loopscope_agent::Agent::builder().start()`). Callbacks and timelines need none"
-                ),
-            )
-        }),
+/// Returns where the target's agents are, which are needed for what a page does not tell: at least one. With a loop's name,
+/// the one that watches it.
+fn agents_of(
+    target: &Target,
+    loop_name: Option<&str>,
+    needed_because: &str,
+) -> Result<Vec<Endpoint>, Failure> {
+    let process = match target {
+        Target::Url(url) => return Ok(vec![Endpoint::given(url)]),
+        Target::Process(process) => process,
+    };
+    let of_loop = loop_name.and_then(|name| process.agent_of(name));
+    let agents = of_loop.map_or_else(|| process.agents(), |agent| vec![agent]);
+    match agents.is_empty() {
+        false => Ok(agents),
+        true => Err(Failure::system(
+            &format!("ask the agent of {}", process.label()),
+            format!(
+                "{needed_because} the agent in the process, and it has none that listens; start one in it \
+                 (`loopscope_agent::Agent::builder().start()`). Callbacks and timelines need none"
+            ),
+        )),
     }
 }
 
-fn draw_incident(endpoint: &Endpoint, id: &str, plan: &Plan, path: &Path) -> Result<(), Failure> {
-    let destination = Destination::open(path)?;
-    let wanted =
+/// Returns the agent that samples: each samples the threads of its own loops.
+fn only_agent(agents: &[Endpoint]) -> Result<&Endpoint, Failure> {
+    match agents {
+        [agent] => Ok(agent),
+        agents => {
+            let urls: Vec<&str> = agents.iter().map(Endpoint::url).collect();
+            Err(Failure::Ambiguous(format!(
+                "the process has {} agents, and each samples its own loops: choose by --loop, or give the URL of one\n  {}",
+                agents.len(),
+                urls.join("\n  ")
+            )))
+        }
+    }
+}
+
+/// Asks for an incident: the only one that is called so, where several agents are asked.
+fn incident_of(agents: &[Endpoint], id: &str) -> Result<Incident, Failure> {
+    let wanted: IncidentId =
         id.parse().map_err(|error: IncidentIdError| Failure::Usage(format!("--incident: {error}")))?;
-    let incident = agent::incident(endpoint, wanted)?;
+    let answers = agents.iter().map(|endpoint| agent::incident(endpoint, wanted));
+    let (mut found, mut failures) = (Vec::new(), Vec::new());
+    for answer in answers {
+        match answer {
+            Ok(incident) => found.push(incident),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    let Some(first) = found.pop() else { return Err(failures.remove(0)) };
+    if found.is_empty() {
+        return Ok(first);
+    }
+    found.push(first);
+    let ids = found.iter().map(|incident| incident.identity().short_with_loop().to_string());
+    Err(Failure::Ambiguous(format!(
+        "`{id}` means several incidents, because their process has several agents: give the whole id\n  {}",
+        ids.collect::<Vec<_>>().join("\n  ")
+    )))
+}
+
+fn draw_incident(agents: &[Endpoint], id: &str, plan: &Plan, path: &Path) -> Result<(), Failure> {
+    let destination = Destination::open(path)?;
+    let incident = incident_of(agents, id)?;
     // The formats have filters of their own.
     let drawn = profiles::of_incident(&incident, plan.format);
     let incident = incident.printable();

@@ -234,11 +234,14 @@ impl Found {
     }
 
     fn in_full(&self) -> Result<Found, Failure> {
+        let id = self.incident.id;
         let incident = match &self.origin {
-            // To its agent it is the only one of its number; here it is called as on the list.
-            Origin::Agent(endpoint) => {
-                Incident { id: self.incident.id, ..agent::incident(endpoint, self.incident.id)? }
+            // What was given may be a server of many processes, which calls it so.
+            Origin::Agent(endpoint) if endpoint.is_given() => {
+                Incident { id, ..agent::incident(endpoint, id)? }
             }
+            // To its agent it is the only one of its number, and one of another version may know no longer ids.
+            Origin::Agent(endpoint) => Incident { id, ..agent::incident(endpoint, id.short())? },
             _ => self.incident.clone(),
         };
         Ok(Found { incident, origin: self.origin.clone() })
@@ -254,19 +257,33 @@ impl IncidentSet {
     }
 
     fn look_at(&mut self, process: &Process) -> Result<(), Failure> {
-        match Some(process).filter(|process| process.is_alive).and_then(Process::agent) {
-            Some(endpoint) => self.ask(&endpoint),
-            None => {
-                for page in &process.loops {
-                    self.reconstruct(process, page);
-                }
-                if process.is_alive && !process.loops.is_empty() {
-                    let note = "has no agent that listens: only stalls that are in progress are known";
-                    self.notes.push(format!("{} {note}", process.label()));
-                }
-                Ok(())
+        let agents = if process.is_alive { process.agents() } else { Vec::new() };
+        let has_no_agent = "no agent that listens: only stalls that are in progress are known";
+        if agents.is_empty() {
+            for page in &process.loops {
+                self.reconstruct(process, page);
             }
+            if process.is_alive && !process.loops.is_empty() {
+                self.notes.push(format!("{} has {has_no_agent}", process.label()));
+            }
+            return Ok(());
         }
+        let answers = agents.iter().map(|endpoint| self.ask(endpoint)).collect::<Vec<_>>();
+        if answers.iter().all(Result::is_err) {
+            return answers.into_iter().collect();
+        }
+        for failure in answers.into_iter().filter_map(Result::err) {
+            self.notes.push(format!("{}: cannot ask one of its agents: {failure}", process.label()));
+        }
+        let without_agent = process.loops_without_agent();
+        for page in &without_agent {
+            self.reconstruct(process, page);
+        }
+        if !without_agent.is_empty() {
+            let names: Vec<&str> = without_agent.iter().map(|page| &*page.called.label).collect();
+            self.notes.push(format!("{}: {} has {has_no_agent}", process.label(), names.join(", ")));
+        }
+        Ok(())
     }
 
     /// Adds what processes have kept of their incidents: what is not known from their agents and pages.
@@ -337,7 +354,7 @@ impl IncidentSet {
     /// Finds the incident that `id` means: in full, or the part after the pid, or `last`. Fetches what a list left out.
     ///
     /// # Errors
-    /// There is none; or its agent does not answer any more.
+    /// There is none; or several that two agents of one process call so; or its agent does not answer any more.
     pub fn pick(&self, id: &str) -> Result<Found, Failure> {
         let (whole, number) = (id.parse::<IncidentId>(), id.parse::<u64>());
         let is_meant = |found: &&Found| match (&whole, &number) {
@@ -346,10 +363,18 @@ impl IncidentSet {
             _ => false,
         };
         let newest = self.found.first().filter(|_| id == "last");
-        let known =
-            newest.or_else(|| self.found.iter().find(is_meant)).or_else(|| self.quiet.iter().find(is_meant));
-        let Some(found) = known else { return Err(Failure::NotFound(self.missing(id))) };
-        found.in_full()
+        let meant: Vec<&Found> = match newest {
+            Some(newest) => vec![newest],
+            None => self.found.iter().chain(&self.quiet).filter(is_meant).collect(),
+        };
+        let Some(found) = meant.first() else { return Err(Failure::NotFound(self.missing(id))) };
+        let process = found.incident.process_id();
+        let of_process: Vec<&Found> =
+            meant.iter().copied().filter(|other| other.incident.process_id() == process).collect();
+        match of_process.len() {
+            1 => found.in_full(),
+            _ => Err(Failure::Ambiguous(ambiguous(id, &of_process))),
+        }
     }
 
     /// Returns what an incident is called here that a page calls `id`.
@@ -374,6 +399,19 @@ impl IncidentSet {
             ids => format!("no incident `{id}`; there are:\n  {}", ids.join("\n  ")),
         }
     }
+}
+
+/// Says which incidents of one process are called so.
+fn ambiguous(id: &str, found: &[&Found]) -> String {
+    let line = |Found { incident, .. }: &&Found| {
+        format!("{}  {}: {}", incident.id, incident.loop_words(), incident.summary)
+    };
+    let lines: Vec<String> = found.iter().map(line).collect();
+    format!(
+        "`{id}` means {} incidents, because their process has several agents: give the whole id\n  {}",
+        found.len(),
+        lines.join("\n  ")
+    )
 }
 
 #[cfg(test)]
@@ -412,6 +450,44 @@ mod tests {
             assert_eq!(catch.pick(id).unwrap().incident.begin_unix_ns, begin);
         }
         assert!(catch.pick("1-3@70").unwrap_err().to_string().contains("1-3@50"));
+    }
+
+    #[test]
+    fn incidents_of_two_agents_of_a_process_are_told_apart_by_their_loops() {
+        let process = ProcessId::new(47, 50, 7, 9);
+        let of = |number: u64, ordinal, begin_unix_ns| Incident {
+            id: IncidentId::new(process, number).short(),
+            loop_id: LoopId::new(process, ordinal),
+            pid: 47,
+            process: "web".into(),
+            r#loop: format!("loop {ordinal}"),
+            begin_unix_ns,
+            is_over: true,
+            ..Incident::default()
+        };
+        let found = |incident| Found { incident, origin: Origin::Page };
+        let mut catch = IncidentSet {
+            found: vec![found(of(1, 0, 5)), found(of(1, 2, 9)), found(of(2, 0, 7))],
+            ..IncidentSet::default()
+        };
+        // The file of an incident that its agent told of is not another one; that of the other agent is.
+        catch.add_kept(vec![of(1, 0, 5), of(2, 3, 8)], &[]);
+        catch.sort();
+        let ids: Vec<String> = catch.found.iter().map(|found| found.incident.id.to_string()).collect();
+        assert_eq!(ids, ["47-1.2", "47-2.3", "47-2.0", "47-1.0"], "in order of time");
+        for (id, begin) in [("47-1.2", 9), ("47-1.0", 5), ("47-2.3", 8), ("47-1.0@50", 5), ("last", 9)] {
+            assert_eq!(catch.pick(id).unwrap().incident.begin_unix_ns, begin, "{id}");
+        }
+        for id in ["47-1", "1"] {
+            let failure = catch.pick(id).unwrap_err();
+            assert_eq!(failure.exit_code(), 2);
+            let told = failure.to_string();
+            assert!(told.contains("47-1.2  loop 2: ") && told.contains("47-1.0  loop 0: "), "{told}");
+        }
+        assert_eq!(catch.pick("47-1.1").unwrap_err().exit_code(), 3);
+        // By the loop one of them is meant.
+        catch.keep(&Filter { loop_name: Some("loop 2"), ..Filter::default() });
+        assert_eq!(catch.pick("47-1").unwrap().incident.begin_unix_ns, 9);
     }
 
     #[test]

@@ -49,7 +49,7 @@ fn incidents_outlive_a_process_that_was_killed() {
     };
     let id = until(|| id_in(&list(&[&pid])));
     let kept = scratch.runtime().join("incidents");
-    let is_written = |name: String| name.ends_with(&format!("-{id}.json"));
+    let is_written = |name: String| name.contains(&format!("-{id}.")) && name.ends_with(".json");
     until(|| {
         let mut names = std::fs::read_dir(&kept).ok()?.flatten();
         names.any(|entry| is_written(entry.file_name().into_string().unwrap())).then_some(())

@@ -28,3 +28,4 @@ mod serve;
 mod threshold;
 mod tls;
 mod top;
+mod two_agents;

@@ -49,7 +49,7 @@ use std::fmt;
 #[serde(default)]
 pub struct Incident {
     /// What it is called: `PID-NUMBER`, `4711-3`; on a list with another one of that pid and number, with a suffix that
-    /// tells them apart. [`Incident::identity`] is unique for ever.
+    /// tells them apart. [`Incident::identity`] is unique for ever, also where a process has several agents.
     #[serde(with = "text")]
     pub id: IncidentId,
     /// The loop, and with it the process, for good: pids are used again. All zeros in files of older agents.
@@ -195,9 +195,13 @@ impl Incident {
         self.id != IncidentId::default() && pids == [self.pid; 2]
     }
 
-    /// Returns which incident it is, as far as that is known: by its process and the number within that.
+    /// Returns which incident it is, as far as that is known: by its process, its loop, and the number that it has from the
+    /// agent of that loop.
     pub fn identity(&self) -> IncidentId {
-        IncidentId::new(self.process_id(), self.id.number())
+        match self.loop_id == LoopId::default() {
+            true => IncidentId::new(self.process_id(), self.id.number()),
+            false => IncidentId::of_loop(self.loop_id, self.id.number()),
+        }
     }
 
     /// Returns what the loop is called for people: `web/3` for worker 3 of runtime `web`, else its label. A full pool is the
@@ -287,7 +291,7 @@ impl Incident {
     /// Returns where stacks of the same culprit are: the incident's own id, or that of the last one that has some.
     pub fn stacks_elsewhere(&self) -> Option<IncidentId> {
         let number = self.stacks_in.filter(|_| self.stacks.is_empty())?;
-        Some(IncidentId::new(self.id.process(), number))
+        Some(self.id.with_number(number))
     }
 
     fn without_extract(&self) -> Incident {
