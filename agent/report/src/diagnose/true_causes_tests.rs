@@ -297,3 +297,37 @@ fn a_finding_says_how_the_thread_spent_these_very_stalls() {
     let text = text_of(&diagnose(&[other])[0]);
     assert!(text.contains("its thread was asleep for 100 % of these stalls"), "{text}");
 }
+
+#[test]
+fn a_quota_is_named_where_it_is_to_blame_and_only_there() {
+    let starved = CpuTime { run_ns: 2 * S, runqueue_ns: 2 * S };
+    let quota =
+        |throttled_periods, throttled_ns| Some(Quota { periods: 100, throttled_periods, throttled_ns });
+    let told = |cpu: CpuTime, quota: Option<Quota>| {
+        let seen = with(well(), |evidence| (evidence.cpu, evidence.quota) = (Some(cpu), quota));
+        let findings = diagnose(&[seen]);
+        findings.into_iter().next().map(|finding| format!("{} {:?}", finding.headline, finding.evidence))
+    };
+    let held = told(starved, quota(80, 3 * S)).unwrap();
+    assert!(held.contains("throttled by the CPU quota of its cgroup"), "{held}");
+    assert!(held.contains("used up in 80 of 100 periods, throttling the process for 3.0 s"), "{held}");
+    for other in [None, quota(0, 0), quota(1, 5 * MS)] {
+        let said = told(starved, other).unwrap();
+        assert!(said.contains("had to wait for a CPU") && !said.contains("quota"), "{said}");
+    }
+    // An incident of before says that it was throttled; meanwhile nothing was.
+    let throttled = Incident { runqueue_ns: 90 * MS, throttled_ns: 80 * MS, ..incident(Class::StarvedOfCpu) };
+    for (periods, is_named) in [(3, true), (0, false)] {
+        let seen = with(well(), |evidence| {
+            (evidence.cpu, evidence.quota) = (Some(starved), quota(periods, periods * MS));
+            evidence.incidents = vec![throttled.clone()];
+        });
+        let headline = diagnose(&[seen]).remove(0).headline;
+        assert_eq!(headline.contains("throttled by the CPU quota"), is_named, "{headline}");
+    }
+    // Nothing is said of a thread that ran when it wanted to, whatever the quota did to others; nor of one that
+    // hardly waited.
+    for (run_ns, runqueue_ns) in [(2 * S, 10 * MS), (10 * MS, 400 * MS), (5 * S, S)] {
+        assert_eq!(told(CpuTime { run_ns, runqueue_ns }, quota(80, 3 * S)), None, "{run_ns} {runqueue_ns}");
+    }
+}
