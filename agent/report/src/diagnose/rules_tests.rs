@@ -8,7 +8,7 @@ use crate::diagnose::evidence::{
     Collections, CpuTime, Delayer, JobSite, PoolEvidence, PoolKind, Quota, SeenStall, StuckJob, Trend,
 };
 use crate::diagnose::{Certainty, Urgency, diagnose};
-use crate::incident::{Class, Culprit, Frame, Incident, StackCount};
+use crate::incident::{Class, Culprit, Frame, Incident, IncidentKind, StackCount};
 use crate::model::waits::Waits;
 use loopscope_probe::description::{self, Description, Fact, Term, Trouble};
 use loopscope_probe::raw::histogram::{HistogramValues, slot};
