@@ -99,3 +99,11 @@ fn a_quota_is_named_where_it_explains_half_of_the_wait_for_a_processor() {
         assert_eq!(told, is_throttled, "{class:?} {runqueue_ns} {throttled_ns}");
     }
 }
+
+#[test]
+fn an_incident_without_stacks_says_where_those_of_its_culprit_are() {
+    let pointing = Incident { stacks_in: Some(2), stacks: Vec::new(), ..incident() };
+    assert_eq!(pointing.stacks_elsewhere(), Some("4711-2".parse().unwrap()));
+    assert_eq!(Incident { stacks_in: Some(2), ..incident() }.stacks_elsewhere(), None, "it has its own");
+    assert_eq!(Incident { stacks_in: None, ..pointing }.stacks_elsewhere(), None);
+}
