@@ -26,6 +26,7 @@ use servers::{Alertmanager, BETWEEN, Demo, PATIENCE, Prometheus, Scratch, Storag
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::Path;
 use std::time::Duration;
 use webhook::Webhook;
 
@@ -176,6 +177,29 @@ fn wait_until_told(webhook: &Webhook, starved: &Watched, delay_before: Option<Du
     });
 }
 
+/// Starts one process after the other behind one address, until both servers have seen four restarts; returns how many. Each is
+/// slow to start, and lives until both have scraped it once.
+fn live_and_crash(pages: &Path, restarted: &Address, servers: &[&Prometheus; 2]) -> u64 {
+    let crashes = |server: &&Prometheus| {
+        server.value("loopscope:process_restarts:changes15m{job=\"restarted\"}").unwrap_or(0.0)
+    };
+    let mut lives = 0;
+    until(|| {
+        lives += 1;
+        let mut short = Watched::start(pages);
+        restarted.lead_to(Some(&short));
+        short.block(300);
+        let own = format!("loopscope_loop_info{{job=\"host\",pid=\"{}\"}}", short.pid());
+        let has_own = || servers.iter().all(|server| server.has_value(&own));
+        until(|| has_own().then_some(()).ok_or_else(|| format!("{own} is there")));
+        drop(short);
+        restarted.lead_to(None);
+        let seen = servers.iter().map(crashes).fold(f64::INFINITY, f64::min);
+        if seen >= 4.0 { Ok(()) } else { Err(format!("{seen} of {lives} restarts are seen")) }
+    });
+    lives
+}
+
 /// All of them are on one page of the whole host, as a `loopscope serve` makes it, where every process has series of its own;
 /// the one that crashes all the time also has a target of its own. Two servers scrape them, one with classic and one with native
 /// histograms, and both tell the same.
@@ -209,24 +233,7 @@ fn of_processes_that_are_short_lived_idle_stopped_starved_and_restarted_only_the
     let spinner = starved.starve();
     let delay_before = starved.run_delay();
     stopped.signal("-STOP");
-    let crashes = |server: &&Prometheus| {
-        server.value("loopscope:process_restarts:changes15m{job=\"restarted\"}").unwrap_or(0.0)
-    };
-    // Each of these lives until it has been scraped once; all are slow to start.
-    let mut lives = 0;
-    until(|| {
-        lives += 1;
-        let mut short = Watched::start(pages.path());
-        restarted.lead_to(Some(&short));
-        short.block(300);
-        let own = format!("loopscope_loop_info{{job=\"host\",pid=\"{}\"}}", short.pid());
-        let has_own = || servers.iter().all(|server| server.has_value(&own));
-        until(|| has_own().then_some(()).ok_or_else(|| format!("{own} is there")));
-        drop(short);
-        restarted.lead_to(None);
-        let seen = servers.iter().map(crashes).fold(f64::INFINITY, f64::min);
-        if seen >= 4.0 { Ok(()) } else { Err(format!("{seen} of {lives} restarts are seen")) }
-    });
+    let lives = live_and_crash(pages.path(), &restarted, &servers);
     stopped.signal("-CONT");
     let starved_pid = starved.pid().to_string();
     if spinner.is_some() {

@@ -236,8 +236,8 @@ fn pool_line(moment: Moment, incident: &Incident, age: &str, room: LineRoom) -> 
         // The runtime's, whichever of its workers tells of it.
         group => room.name(group),
     };
-    let call = incident.waiting_in.as_ref().filter(|_| room.detail > Detail::Least);
-    let call = call.map(|call| format!("; the longest job is waiting in {}", room.name(call)));
+    let job = if room.detail == Detail::Whole { "the longest job is" } else { "longest job" };
+    let call = incident.waiting_in.as_ref().map(|call| format!("; {job} waiting in {}", room.name(call)));
     let summary = format!("{}{}", room.words(&incident.summary), call.unwrap_or_default());
     match moment {
         Moment::Begin | Moment::Missed => format!("pool of {subject} saturated for {age}: {summary}"),

@@ -197,6 +197,12 @@ fn code() -> Vec<TrueCause> {
             found: &[("blocked", Certainty::Likely)],
             forbidden: but(&["blocked"]),
         },
+    ]
+}
+
+/// The same, where not all that is known agrees, or little is.
+fn code_in_spite_of() -> Vec<TrueCause> {
+    vec![
         TrueCause {
             name: "it computes, and one incident of many says that it waited",
             evidence: suffers(computes, &[(Class::Computing, 3), (Class::Waiting, 1)], cpu(1_200, 10)),
@@ -307,7 +313,7 @@ fn pools() -> Vec<TrueCause> {
 #[test]
 fn a_true_cause_is_found_and_nobody_else_is_accused() {
     for TrueCause { name, evidence, found, forbidden } in
-        [starved(), stood_still(), code(), contradicted(), pools()].concat()
+        [starved(), stood_still(), code(), code_in_spite_of(), contradicted(), pools()].concat()
     {
         let findings = diagnose(&[evidence]);
         for (rule, certainty) in found {
