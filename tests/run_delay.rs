@@ -56,7 +56,11 @@ fn both_pages_have_the_kernel_s_account_of_the_loop_s_thread() {
     let is_over = AtomicBool::new(false);
     let delay = thread::scope(|scope| {
         for _ in 0..4 * available_parallelism().map_or(1, usize::from) {
-            scope.spawn(|| while !is_over.load(Ordering::Relaxed) {});
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
         }
         begin.send(()).unwrap();
         let delay = said.recv().unwrap();
