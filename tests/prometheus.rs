@@ -21,12 +21,17 @@ use loopscope_dashboards::grafana::boards;
 use loopscope_dashboards::recorded;
 use loopscope_host::Host;
 use processes::{Address, Pages, Watched};
+use serde_json::Value;
 use servers::{Alertmanager, BETWEEN, Demo, PATIENCE, Prometheus, Scratch, Storage, Target, until};
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::Path;
 use std::time::Duration;
 use webhook::Webhook;
+
+/// How the two servers keep histograms that scrape the same targets.
+const BOTH: [Storage; 2] = [Storage::Classic, Storage::Native];
 
 /// A page of prom-client 15.1.3, as a process of Node 20 served it.
 const PROM_CLIENT: &str = include_str!("prometheus/prom-client.txt");
@@ -148,8 +153,8 @@ fn assert_only_true(webhook: &Webhook, starved_pid: &str) {
     assert!(of_starved.is_subset(&true_of_it), "{of_starved:?}: {:#?}", webhook.all());
 }
 
-/// Waits for the alert of a starved process. Where the kernel lets its thread run all the same, there is nothing to tell: the alert
-/// is for a fifth of the time.
+/// Waits for the alert of a starved process, from each server. Where the kernel lets its thread run all the same, there is nothing
+/// to tell: the alert is for a fifth of the time.
 fn wait_until_told(webhook: &Webhook, starved: &Watched, delay_before: Option<Duration>) {
     let pid = starved.pid().to_string();
     let mut looks = 0;
@@ -163,16 +168,44 @@ fn wait_until_told(webhook: &Webhook, starved: &Watched, delay_before: Option<Du
             );
             return Ok(());
         }
-        let is_told = webhook.names(|labels| labels["pid"] == *pid).contains("LoopShortOfProcessor");
-        is_told.then_some(()).ok_or_else(|| "the starved process is told as one".to_owned())
+        let is_told = |storage: Storage| {
+            let names = webhook.names(|labels| labels["pid"] == *pid && labels["storage"] == storage.name());
+            names.contains("LoopShortOfProcessor")
+        };
+        let are_told = BOTH.into_iter().all(is_told);
+        are_told.then_some(()).ok_or_else(|| "the starved process is told as one".to_owned())
     });
 }
 
+/// Starts one process after the other behind one address, until both servers have seen four restarts; returns how many. Each is
+/// slow to start, and lives until both have scraped it once.
+fn live_and_crash(pages: &Path, restarted: &Address, servers: &[&Prometheus; 2]) -> u64 {
+    let crashes = |server: &&Prometheus| {
+        server.value("loopscope:process_restarts:changes15m{job=\"restarted\"}").unwrap_or(0.0)
+    };
+    let mut lives = 0;
+    until(|| {
+        lives += 1;
+        let mut short = Watched::start(pages);
+        restarted.lead_to(Some(&short));
+        short.block(300);
+        let own = format!("loopscope_loop_info{{job=\"host\",pid=\"{}\"}}", short.pid());
+        let has_own = || servers.iter().all(|server| server.has_value(&own));
+        until(|| has_own().then_some(()).ok_or_else(|| format!("{own} is there")));
+        drop(short);
+        restarted.lead_to(None);
+        let seen = servers.iter().map(crashes).fold(f64::INFINITY, f64::min);
+        if seen >= 4.0 { Ok(()) } else { Err(format!("{seen} of {lives} restarts are seen")) }
+    });
+    lives
+}
+
 /// All of them are on one page of the whole host, as a `loopscope serve` makes it, where every process has series of its own;
-/// the one that crashes all the time also has a target of its own.
+/// the one that crashes all the time also has a target of its own. Two servers scrape them, one with classic and one with native
+/// histograms, and both tell the same.
 #[test]
 fn of_processes_that_are_short_lived_idle_stopped_starved_and_restarted_only_the_last_two_are_told() {
-    let scratch = Scratch::new("company");
+    let [scratch, of_native] = ["company", "company-native"].map(Scratch::new);
     let webhook = Webhook::start();
     let Some(alertmanager) = Alertmanager::start(&scratch, webhook.address()) else { return };
     let pages = Pages::new();
@@ -184,51 +217,41 @@ fn of_processes_that_are_short_lived_idle_stopped_starved_and_restarted_only_the
         Target { job: "host", address: &host_address },
         Target { job: "restarted", address: restarted.own() },
     ];
-    let Some(prometheus) =
-        Prometheus::start(&scratch, Storage::Classic, &targets, Some(alertmanager.address()))
+    let start =
+        |scratch, storage| Prometheus::start(scratch, storage, &targets, Some(alertmanager.address()));
+    let (Some(classic), Some(native)) =
+        (start(&scratch, Storage::Classic), start(&of_native, Storage::Native))
     else {
         return;
     };
+    let servers = [&classic, &native];
     let (idle, stopped) = (Watched::start(pages.path()), Watched::start(pages.path()));
     let mut starved = Watched::start(pages.path());
-    let is_seen = || prometheus.value("count(loopscope_loop_info{loop=\"web\",job=\"host\"})") >= Some(3.0);
-    until(|| is_seen().then_some(()).ok_or_else(|| "the processes are scraped".to_owned()));
+    let seen = "count(loopscope_loop_info{loop=\"web\",job=\"host\"})";
+    let are_seen = || servers.iter().all(|server| server.value(seen) >= Some(3.0));
+    until(|| are_seen().then_some(()).ok_or_else(|| "the processes are scraped".to_owned()));
     let spinner = starved.starve();
     let delay_before = starved.run_delay();
     stopped.signal("-STOP");
-    let crashes = |prometheus: &Prometheus| {
-        let starts = prometheus.value("loopscope:process_restarts:changes15m{job=\"restarted\"}");
-        starts.unwrap_or(0.0)
-    };
-    // Each of these lives until it has been scraped once; all are slow to start.
-    let mut lives = 0;
-    until(|| {
-        lives += 1;
-        let mut short = Watched::start(pages.path());
-        restarted.lead_to(Some(&short));
-        short.block(300);
-        let own = format!("loopscope_loop_info{{job=\"host\",pid=\"{}\"}}", short.pid());
-        until(|| prometheus.has_value(&own).then_some(()).ok_or_else(|| format!("{own} is there")));
-        drop(short);
-        restarted.lead_to(None);
-        let seen = crashes(&prometheus);
-        if seen >= 4.0 { Ok(()) } else { Err(format!("{seen} of {lives} restarts are seen")) }
-    });
+    let lives = live_and_crash(pages.path(), &restarted, &servers);
     stopped.signal("-CONT");
     let starved_pid = starved.pid().to_string();
     if spinner.is_some() {
         wait_until_told(&webhook, &starved, delay_before);
     }
-    let told = webhook.wait_for("ProcessRestarts", "firing");
-    assert_eq!(told["labels"]["job"], "restarted", "{told:#?}");
-    // It is over when the last start is out of the window; by then everything else has had its time, too.
-    webhook.wait_for("ProcessRestarts", "resolved");
+    for storage in BOTH {
+        let is_of = |labels: &Value| labels["storage"] == storage.name();
+        let told = webhook.wait_for_one("ProcessRestarts", "firing", is_of);
+        assert_eq!(told["labels"]["job"], "restarted", "{told:#?}");
+        println!("{storage:?}, {lives} short lives: {}", told["annotations"]["summary"]);
+        // It is over when the last start is out of the window; by then everything else has had its time, too.
+        webhook.wait_for_one("ProcessRestarts", "resolved", is_of);
+    }
     // On the page of the host a life is a process of its own. Two alerts that are held for minutes are held for two seconds
     // here, and a start that takes 300 ms of a life, and the timers of a process that was stopped, are late indeed; the
     // windows of the restarted target's burn alerts are no longer than that of its restarts. The stories for promtool have
     // all of them in their true time.
     assert_only_true(&webhook, &starved_pid);
-    println!("{lives} short lives: {}", told["annotations"]["summary"]);
     drop((idle, stopped, starved, spinner, host));
 }
 

@@ -408,3 +408,29 @@ fn thresholds(warning: Duration, critical: Duration) -> Thresholds {
     let ns = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     Thresholds { warning_ns: ns(warning), critical_ns: ns(critical) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever has to know why an agent does what it does finds in one line what was decided where.
+    #[test]
+    fn what_is_in_force_is_said_and_what_of_it_the_environment_decided() {
+        let plain = Agent::builder().settings;
+        let line = in_force(&plain, None, &[]);
+        assert!(
+            line.contains("not listening; stall threshold 100ms, ") && line.ends_with("; stacks on"),
+            "{line}"
+        );
+        let incidents_dir = Some("/var/lib/shop".into());
+        let told = Settings { captures: Captures::Off, incidents_dir, ..plain };
+        let address = "http://127.0.0.1:9464".parse().unwrap();
+        let line = in_force(&told, Some(&address), &["LOOPSCOPE_CAPTURES=off", "LOOPSCOPE_LISTEN=0"]);
+        for part in [
+            "listening on http://127.0.0.1:9464; ",
+            "; stacks off; incidents in /var/lib/shop; from the environment: LOOPSCOPE_CAPTURES=off, LOOPSCOPE_LISTEN=0",
+        ] {
+            assert!(line.contains(part), "`{part}` is not in {line}");
+        }
+    }
+}

@@ -26,9 +26,24 @@ fn the_program_of_the_readme_shows_its_stall() {
 }
 
 #[test]
-fn the_readme_has_that_program() {
+fn the_readme_has_that_program_and_its_dependencies_first() {
     let (readme, program) = (format!("{ROOT}/README.md"), format!("{ROOT}/examples/first.rs"));
-    let [readme, program] = [readme, program].map(|path| std::fs::read_to_string(path).unwrap());
-    let (_, code) = program.split_once("\n\n").unwrap();
-    assert!(readme.contains(&format!("```rust,no_run\n{code}```")), "copy examples/first.rs to the README");
+    let [readme, source] = [readme, program].map(|path| std::fs::read_to_string(path).unwrap());
+    let (_, code) = source.split_once("\n\n").unwrap();
+    let program = format!("```rust,no_run\n{code}```");
+    let (before, _) = readme.split_once(&program).expect("copy examples/first.rs to the README");
+    // Right before it, its dependencies: those that are ours are where the lines say.
+    let (_, lines) = before.rsplit_once("```toml\n").expect("the lines of its Cargo.toml come first");
+    let (lines, between) = lines.split_once("```").unwrap();
+    assert_eq!(between.trim(), "", "nothing else between");
+    let ours =
+        lines.lines().filter_map(|line| line.split("path = \"../loopscope/").nth(1)?.split('"').next());
+    let ours: Vec<&str> = ours.collect();
+    assert!(ours.len() >= 3, "{lines}");
+    for folder in ours {
+        let manifest = std::fs::read_to_string(format!("{ROOT}/{folder}/Cargo.toml")).unwrap();
+        let name = lines.lines().find(|line| line.contains(&format!("/{folder}\""))).unwrap();
+        let name = name.split(' ').next().unwrap();
+        assert!(manifest.contains(&format!("name = \"{name}\"")), "{name} is not in {folder}");
+    }
 }

@@ -132,6 +132,16 @@ pub enum Storage {
     Native,
 }
 
+impl Storage {
+    /// Returns the label `storage` of what such a server sends.
+    pub fn name(self) -> &'static str {
+        match self {
+            Storage::Classic => "classic",
+            Storage::Native => "native",
+        }
+    }
+}
+
 pub struct Prometheus {
     server: Server,
     pub storage: Storage,
@@ -148,8 +158,10 @@ impl Prometheus {
         let pace = Durations::Hurried;
         scratch.write("rules.yml", &yaml::recording(&recorded::groups(pace)));
         scratch.write("alerts.yml", &yaml::alerts(&alerts::groups(pace), pace, RUNBOOKS));
-        let mut configuration = String::from(
-            "global: { scrape_interval: 1s, evaluation_interval: 1s }\nrule_files: [rules.yml, alerts.yml]\n",
+        let mut configuration = format!(
+            "global: {{ scrape_interval: 1s, evaluation_interval: 1s, external_labels: {{ storage: {} }} }}\n\
+             rule_files: [rules.yml, alerts.yml]\n",
+            storage.name()
         );
         if let Some(address) = alertmanager {
             configuration.push_str(&format!(

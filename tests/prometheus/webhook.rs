@@ -53,7 +53,15 @@ impl Webhook {
 
     /// Waits for an alert in a state, `firing` or `resolved`, also among those that came before.
     pub fn wait_for(&self, name: &str, status: &str) -> Value {
-        let is_it = |alert: &&Value| alert["labels"]["alertname"] == name && alert["status"] == status;
+        self.wait_for_one(name, status, |_| true)
+    }
+
+    /// The same of an alert whose labels are wanted.
+    pub fn wait_for_one(&self, name: &str, status: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
+        let is_it = |alert: &&Value| {
+            let labels = &alert["labels"];
+            labels["alertname"] == name && alert["status"] == status && is_wanted(labels)
+        };
         if let Some(alert) = self.seen.borrow().iter().find(is_it) {
             return alert.clone();
         }

@@ -132,7 +132,8 @@ fn short_name(name: &str) -> String {
     };
     let shorter = [from(0)].into_iter().chain(owner.map(from)).chain([from(last)]);
     let shortest = from(last);
-    shorter.into_iter().find(fits).unwrap_or_else(|| without_middle(&shortest))
+    // Of a name that nobody could demangle there is no shorter form.
+    shorter.into_iter().find(fits).unwrap_or_else(|| without_middle(&shortest, NAME_MAX))
 }
 
 /// Splits a name at its `::` outside of all brackets. An implementation, `<T as Trait>::f`, has the path of `T`.
@@ -195,14 +196,14 @@ fn without_arguments(segment: &str) -> String {
     shown
 }
 
-/// Leaves out the middle of what has no shorter form: a name that nobody could demangle.
-fn without_middle(name: &str) -> String {
-    let letters: Vec<char> = name.chars().collect();
-    let (front, back) = (NAME_MAX / 2, NAME_MAX - NAME_MAX / 2 - 1);
-    if letters.len() <= NAME_MAX {
-        return name.to_owned();
+/// Returns a text of at most `most` letters: of one that has more, the middle is left out.
+pub fn without_middle(text: &str, most: usize) -> String {
+    let letters: Vec<char> = text.chars().collect();
+    if letters.len() <= most {
+        return text.to_owned();
     }
-    letters[..front].iter().chain([&LEFT_OUT]).chain(&letters[letters.len() - back..]).collect()
+    let (front, back) = (most / 2, most.saturating_sub(most / 2 + 1));
+    letters[..front].iter().chain([&LEFT_OUT]).chain(&letters[letters.len() - back..]).take(most).collect()
 }
 
 #[cfg(test)]
@@ -291,6 +292,15 @@ mod tests {
             "timer [2J (src/x.rs:71), waiting in read(fd 3 -> /tmp/x]0;fake line)",
         ] {
             assert_eq!(short_names(text), text);
+        }
+    }
+
+    #[test]
+    fn a_text_without_its_middle_is_as_long_as_was_asked_for() {
+        for (most, expected) in
+            [(9, "some text"), (8, "some…ext"), (5, "so…xt"), (2, "s…"), (1, "…"), (0, "")]
+        {
+            assert_eq!(without_middle("some text", most), expected);
         }
     }
 

@@ -135,3 +135,16 @@ fn a_thread_is_ready_where_its_clock_stands_still_and_it_does_not_sleep() {
         assert_eq!((weight.place, weight.ns), (place, 10 * MS), "{now:?}");
     }
 }
+
+#[test]
+fn processor_time_is_that_since_the_last_sample_whatever_was_looked_at_between() {
+    let at =
+        |ms: u64| LookState { now_ns: ms * MS, cpu_ns: ms * MS, busy_ns: ms * MS, ..LookState::default() };
+    let mut weights = Weights::new(at(10));
+    // No stack could be taken at the first two looks: the third sample stands for their time, too.
+    let told = [20, 30, 40].map(|ms| weights.look(Of::Cpu, at(ms)).ns);
+    assert_eq!(told, [10 * MS, 20 * MS, 30 * MS]);
+    weights.recorded(40 * MS);
+    assert_eq!(weights.look(Of::Cpu, at(50)).ns, 10 * MS);
+    assert_eq!(weights.unsampled_cpu_ns(), (40 * MS, 10 * MS));
+}

@@ -166,7 +166,7 @@ mod tests {
         let place = runtime.0.join("incidents");
         fs::DirBuilder::new().mode(0o700).create(&place).unwrap();
         let all: Vec<Arc<Incident>> =
-            (1..=6).map(|pid| incident(pid, 1, u64::from(10 - pid) * 1_000)).collect();
+            (1..=6).map(|pid| incident(pid, 1, u64::from(10 - pid) * 60_000)).collect();
         let bytes: Vec<u64> = all.iter().map(|incident| incident.to_json().len() as u64).collect();
         let left = |bounds: DiskBounds| -> Vec<String> {
             for incident in &all {
@@ -182,7 +182,7 @@ mod tests {
         assert_eq!(left(DiskBounds { files: 4, ..BOUNDS }), newest(4));
         assert_eq!(left(DiskBounds { bytes: bytes[3..].iter().sum(), ..BOUNDS }), newest(3));
         assert_eq!(left(DiskBounds { bytes: bytes[3..].iter().sum::<u64>() - 1, ..BOUNDS }), newest(2));
-        assert_eq!(left(DiskBounds { age_ns: Some(5_500_000_000), ..BOUNDS }), newest(2));
+        assert_eq!(left(DiskBounds { age_ns: Some(330_000_000_000), ..BOUNDS }), newest(2));
         // What is not only ours to read is not ours to remove either.
         fs::set_permissions(&place, fs::Permissions::from_mode(0o777)).unwrap();
         assert_eq!(left(DiskBounds { files: 4, ..BOUNDS }), newest(6));

@@ -25,6 +25,7 @@ mod incident_stacks;
 pub(crate) mod incident_writer;
 pub(crate) mod kept_incidents;
 pub(crate) mod log;
+mod log_line;
 pub(crate) mod log_report;
 pub(crate) mod sched_delay;
 

@@ -142,6 +142,48 @@ mod tests {
     use crate::capture::make_barrier;
     use loopscope_probe::Writer;
     use loopscope_probe::raw::registry;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::mpsc::channel;
+    use std::thread::{available_parallelism, scope};
+
+    /// Looks that are enough to fail: a minute's at least.
+    const LOOKS_MAX: usize = 1_000_000;
+
+    /// There are more threads that compute than processors: sooner or later, the loop's is found with one and without.
+    #[test]
+    fn a_thread_that_computes_is_found_on_a_processor_and_ready_for_one() {
+        let is_over = AtomicBool::new(false);
+        let spin = || {
+            while !is_over.load(Ordering::Relaxed) {
+                std::hint::spin_loop();
+            }
+        };
+        scope(|scope| {
+            let (say, said) = channel();
+            scope.spawn(move || {
+                let mut writer = Writer::builder("in a crowd").build();
+                writer.resume();
+                say.send(()).unwrap();
+                spin();
+            });
+            for _ in 0..2 * available_parallelism().map_or(1, usize::from) {
+                scope.spawn(spin);
+            }
+            said.recv().unwrap();
+            let is_own = |page: &LocalPage| page.page().loop_name() == "in a crowd";
+            let mut sight = ProcThreadObserver::of(registry::pages().into_iter().find(is_own).unwrap());
+            let mut missing = vec![FoundState::OnProcessor, FoundState::Ready];
+            for _ in 0..LOOKS_MAX {
+                let found = sight.look();
+                missing.retain(|state| found.state != Some(*state));
+                if missing.is_empty() {
+                    break;
+                }
+            }
+            is_over.store(true, Ordering::Relaxed);
+            assert!(missing.is_empty(), "never found: {missing:?}");
+        });
+    }
 
     #[test]
     fn a_thread_that_computes_is_seen_to_and_captured() {

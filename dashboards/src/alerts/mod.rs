@@ -95,6 +95,18 @@ mod tests {
         }
     }
 
+    /// The page counts a busy period of a process that was stopped as it counts all others.
+    #[test]
+    fn an_alert_on_counted_stalls_says_that_a_stop_is_one() {
+        let counted = |alert: &Alert| alert.expr.contains("increase(loopscope_blocked_total");
+        let alerts = groups(Durations::Production).into_iter().flat_map(|group| group.alerts);
+        let alerts: Vec<Alert> = alerts.filter(counted).collect();
+        assert!(!alerts.is_empty());
+        for alert in alerts {
+            assert!(alert.description.contains("stopped process"), "{}: {}", alert.name, alert.description);
+        }
+    }
+
     /// All of them aggregate, if at all, `without` some labels: those of the process stay.
     #[test]
     fn no_alert_and_no_rule_drops_the_process() {

@@ -4,7 +4,16 @@ use super::Case;
 use loopscope_report::metrics::catalog as c;
 
 pub(super) fn cases() -> Vec<Case> {
-    vec![down(), stale(), panicked(), dropping(), expensive(), overflow(), overflow_of_minutes()]
+    vec![
+        down(),
+        stale(),
+        begun_again(),
+        panicked(),
+        dropping(),
+        expensive(),
+        overflow(),
+        overflow_of_minutes(),
+    ]
 }
 
 fn down() -> Case {
@@ -24,6 +33,15 @@ fn stale() -> Case {
         .silent("2m", "AgentStale")
         .silent("4m", "AgentStale")
         .fires("6m", "AgentStale", &[], "0")
+}
+
+/// Its ticks are as many as two minutes ago, all the time, and of another process.
+fn begun_again() -> Case {
+    Case::new("a process that is started again after two minutes, and ticks as the one before", "15s")
+        .series(&c::AGENT_TICKS, &[], "0+3x7 0+3x7 0+3x7")
+        .series(&c::PROCESS_START, &[], "1000x7 2000x7 3000x7")
+        .silent("3m45s", "AgentStale")
+        .silent("5m45s", "AgentStale")
 }
 
 fn panicked() -> Case {

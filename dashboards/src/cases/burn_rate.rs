@@ -112,6 +112,7 @@ fn restarts() -> Case {
     .series(&c::PROCESS_START, &[], &starts.join(" "))
     .series(&c::BUILD_INFO, &[("version", "1"), ("target", "x")], "1x659")
     .fires("10h57m", "ProcessRestarts", &[], "5")
+    .silent("10h57m", "LagHigh")
     .silent("10h57m", "LagBudgetBurnFast")
     .silent("10h57m", "LagBudgetBurnMedium")
     .silent("10h57m", "LagBudgetBurnSlow")

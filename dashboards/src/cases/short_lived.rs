@@ -97,7 +97,9 @@ fn crash_loop() -> Case {
         .series(&c::PROCESS_START, &[], &starts.join(" "))
         .series(&c::BUILD_INFO, &[("version", "1"), ("target", "x")], &lives("1 1 1 1 1", "_x6", times))
         .silent("2m", "ProcessRestarts")
-        .fires("40m15s", "ProcessRestarts", &[], "15");
+        .fires("40m15s", "ProcessRestarts", &[], "15")
+        // Also while it is down.
+        .fires("40m45s", "ProcessRestarts", &[], "14");
     OVER_TIME.into_iter().fold(case, |case, alert| case.silent("40m15s", alert))
 }
 

@@ -209,6 +209,24 @@ fn runbooks_name_panels_that_exist() {
     }
 }
 
+/// What is recorded of each loop is judged loop by loop, and the worst is shown: a mean gets better with every idle loop.
+#[test]
+fn no_share_and_no_quantile_of_a_loop_is_averaged_with_others() {
+    let recorded = ["loopscope:loop_", "loopscope:timer_", "loopscope:pool_"];
+    let mut count = 0;
+    for board in boards("runbooks") {
+        for query in board.panels().flat_map(|panel| panel.queries()) {
+            if recorded.iter().any(|name| query.expr.contains(name)) {
+                count += 1;
+                let is_mixed =
+                    ["avg", "sum by", "sum(", "sum without"].iter().any(|by| query.expr.contains(by));
+                assert!(!is_mixed, "{}: {}", board.uid, query.expr);
+            }
+        }
+    }
+    assert!(count > 15, "only {count} queries of what is recorded");
+}
+
 #[test]
 fn no_query_has_a_value_that_is_not_a_number() {
     for board in boards("runbooks") {

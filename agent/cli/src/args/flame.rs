@@ -40,12 +40,12 @@ pub struct FlameArguments {
     /// Pid, name of a process or loop, or URL of an agent; optional if there is only one process. With --diff also a
     /// folded file: the two files are compared, and nothing is captured
     pub target: Option<String>,
-    /// How long to watch: 500ms, 10s, 2m
-    #[arg(long = "for", value_name = "DURATION", default_value = "10s", value_parser = duration::parse)]
-    pub duration: Duration,
-    /// What to draw
-    #[arg(long, value_enum, default_value_t = OfArgument::Callbacks)]
-    pub of: OfArgument,
+    /// How long to watch: 500ms, 10s, 2m [default: 10s]
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration::parse)]
+    pub duration: Option<Duration>,
+    /// What to draw [default: callbacks]
+    #[arg(long, value_enum)]
+    pub of: Option<OfArgument>,
     /// Output file, `-` for stdout [default: loopscope-PID.svg]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,

@@ -5,6 +5,7 @@
 
 use crate::ls::describe;
 use loopscope_probe::raw::registry::LocalPage;
+use loopscope_probe::{Clock, Page};
 use std::time::Duration;
 
 /// How often to look: a fraction of the shortest stall.
@@ -31,10 +32,13 @@ pub struct Stalls {
 impl Stalls {
     /// Looks at the page.
     pub fn look(&mut self, page: &LocalPage) {
-        let clock = page.clock();
-        let vitals = page.page().vitals_at(clock, clock.now());
+        self.look_at(page.page(), page.clock());
+    }
+
+    fn look_at(&mut self, page: &Page, clock: &Clock) {
+        let vitals = page.vitals_at(clock, clock.now());
         if vitals.stalls_ended != self.ended_count {
-            let counted = page.page().snapshot(clock).blocked_duration;
+            let counted = page.snapshot(clock).blocked_duration;
             let (count, ns) = (
                 counted.count().saturating_sub(self.ended_count),
                 counted.sum_ns.wrapping_sub(self.ended_ns),
@@ -44,8 +48,8 @@ impl Stalls {
             self.ended(count, ns, what);
         }
         let named = vitals.now.running.filter(|running| running.kind.is_some());
-        if vitals.now.busy_ns > page.page().control().warning_ns() && self.present.is_none() {
-            self.present = named.map(|running| describe(&running, page.page()));
+        if vitals.now.busy_ns > page.control().warning_ns() && self.present.is_none() {
+            self.present = named.map(|running| describe(&running, page));
         }
     }
 
@@ -62,6 +66,30 @@ impl Stalls {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use loopscope_probe::{Kind, SiteId, TaskTimes, VirtualClock, Writer};
+
+    const MS: u64 = 1_000_000;
+
+    #[test]
+    fn each_stall_has_its_own_length_and_what_ran_in_it() {
+        let time = VirtualClock::starting_at(MS);
+        let mut writer = Writer::builder("web").clock(Clock::simulated(time.clone())).build();
+        let mut stalls = Stalls::default();
+        writer.resume();
+        writer.park();
+        for (kind, ms) in [(Kind::Timer, 300), (Kind::IoRead, 200)] {
+            writer.unpark(1);
+            writer.begin(kind, SiteId::NONE, TaskTimes::UNKNOWN);
+            time.advance_ns(ms * MS);
+            stalls.look_at(writer.page(), writer.clock());
+            writer.end();
+            writer.park();
+            stalls.look_at(writer.page(), writer.clock());
+        }
+        let worst = stalls.worst.unwrap();
+        assert_eq!((stalls.count, worst.ns), (2, 300 * MS));
+        assert!(worst.what.starts_with("timer"), "{}", worst.what);
+    }
 
     #[test]
     fn the_worst_stall_is_kept_with_its_place() {

@@ -38,16 +38,21 @@ impl Summary {
     pub fn line(&mut self, page: &LocalPage, served: u64) -> String {
         let later = page.page().snapshot(page.clock());
         let elapsed_ns = page.clock().ns_between(self.earlier.taken, later.taken).max(1);
+        self.second(later, page.page(), served, elapsed_ns).line()
+    }
+
+    /// Returns what has happened since the last time, `elapsed_ns` ago.
+    fn second(&mut self, later: Snapshot, page: &Page, served: u64, elapsed_ns: u64) -> Second {
         let second = Second {
             requests: (served - self.earlier_served) as f64 * 1e9 / elapsed_ns as f64,
             lag_ns: lag_ns(&self.earlier, &later),
             utilization: later.active_ns.saturating_sub(self.earlier.active_ns) as f64 / elapsed_ns as f64,
-            now: now(&later, page.page()),
+            now: now(&later, page),
             drained: later.drained_jobs.iter().sum::<u64>() - self.earlier.drained_jobs.iter().sum::<u64>(),
             pool: later.pool.as_ref().map(|pool| PoolState { oldest_wait_ns: None, ..PoolState::from(pool) }),
         };
         (self.earlier, self.earlier_served) = (later, served);
-        second.line()
+        second
     }
 }
 
@@ -91,7 +96,50 @@ impl Second {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loopscope_probe::{Clock, VirtualClock, Writer};
+    use loopscope_probe::{Clock, Kind, Queue, SiteId, TaskTimes, VirtualClock, Writer};
+
+    const MS: u64 = 1_000_000;
+
+    /// Requests, share of busy time and drained jobs are those of a second, not of all time.
+    #[test]
+    fn each_second_has_figures_of_its_own() {
+        let time = VirtualClock::starting_at(MS);
+        let mut writer = Writer::builder("web").clock(Clock::simulated(time.clone())).build();
+        writer.resume();
+        writer.park();
+        let mut summary = Summary { earlier: writer.page().snapshot(writer.clock()), earlier_served: 0 };
+        let mut second = |busy_ms: u64, served| {
+            time.advance_ns((1_000 - busy_ms) * MS);
+            writer.unpark(1);
+            writer.begin(Kind::Timer, SiteId::NONE, TaskTimes::UNKNOWN);
+            writer.end();
+            for (queue, kind, jobs) in
+                [(Queue::NextTick, Kind::Tick, 2), (Queue::Microtask, Kind::Microtask, 3)]
+            {
+                writer.drain_begin(queue, jobs);
+                for _ in 0..jobs {
+                    writer.begin(kind, SiteId::NONE, TaskTimes::UNKNOWN);
+                    writer.end();
+                }
+                writer.drain_end(queue, jobs as u64);
+            }
+            writer.drained();
+            writer.begin(Kind::Timer, SiteId::NONE, TaskTimes::UNKNOWN);
+            time.advance_ns(busy_ms * MS);
+            let running = writer.page().snapshot(writer.clock());
+            let what = now(&running, writer.page());
+            writer.end();
+            writer.park();
+            let later = writer.page().snapshot(writer.clock());
+            let told = summary.second(later, writer.page(), served, 1_000 * MS);
+            (told.requests as u64, (told.utilization * 100.0).round() as u64, told.drained, what)
+        };
+        let (first, later) = (second(300, 50), second(50, 80));
+        assert_eq!((first.0, first.1, first.2), (50, 30, 5));
+        assert!(first.3.starts_with("STALLED 300 ms in timer"), "{}", first.3);
+        assert_eq!((later.0, later.1, later.2), (30, 5, 5));
+        assert!(later.3.starts_with("timer"), "{}", later.3);
+    }
 
     #[test]
     fn the_lag_of_a_second_has_those_in_it_who_wait_still() {

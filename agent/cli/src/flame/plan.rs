@@ -10,6 +10,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// How long is watched where the command line does not say.
+const LENGTH: Duration = Duration::from_secs(10);
+
 /// The longest capture that an agent takes.
 const SECONDS_MAX: u64 = 300;
 
@@ -39,10 +42,11 @@ impl Plan {
     /// They contradict each other, or the file cannot be read.
     pub fn new(options: &FlameArguments) -> Result<Plan, Failure> {
         let usage = |message: &str| Err(Failure::Usage(message.to_owned()));
-        let of = Of::from(options.of);
+        let of = options.of.map_or(Of::Callbacks, Of::from);
+        let length = options.duration.unwrap_or(LENGTH);
         let format =
             options.format.map(Format::from).map_or_else(|| format_of(options.output.as_deref()), Ok)?;
-        if options.duration < Duration::from_millis(1) {
+        if length < Duration::from_millis(1) {
             return usage("--for must not be zero: try 500ms or 10s");
         }
         if options.json && options.output.as_deref() == Some(Path::new("-")) {
@@ -61,7 +65,7 @@ impl Plan {
         let before = options.diff.as_deref().map(|path| folded("--diff", path)).transpose()?;
         let before = before.map(|before| (before, totals));
         let after = after(options)?;
-        let (length, hz, loop_name) = (options.duration, options.hz, options.loop_name.clone());
+        let (hz, loop_name) = (options.hz, options.loop_name.clone());
         Ok(Plan { of, format, length, hz, loop_name, before, after, fail_above: options.fail_above })
     }
 
@@ -145,6 +149,8 @@ fn after(options: &FlameArguments) -> Result<Option<(Profile, PathBuf)>, Failure
     let path = options.target.as_deref().filter(|_| options.diff.is_some()).map(Path::new);
     let Some(path) = path.filter(|path| is_folded(path)) else { return Ok(None) };
     let of_captures = [
+        ("--for", options.duration.is_some()),
+        ("--of", options.of.is_some()),
         ("--hz", options.hz.is_some()),
         ("--loop", options.loop_name.is_some()),
         ("--incident", options.incident.is_some()),

@@ -230,3 +230,17 @@ fn frames_of_libraries_are_folded_unless_all_are_asked_for() {
     let all = told(Frames::All);
     assert!(all.contains("    hyper::part39\n    app::main\n") && !all.contains("... 40"), "{all}");
 }
+
+#[test]
+fn without_a_stack_it_says_why_and_where_one_of_the_same_culprit_is() {
+    let pointing = |stacks| {
+        let one = Incident { stacks, stacks_in: Some(1), captures_suppressed: 3, ..incident() };
+        let origin = Origin::Agent(crate::endpoint::Endpoint::given("http://127.0.0.1:1"));
+        text(Paint::plain(100), &Found { incident: one, origin }, Frames::Folded, 0)
+    };
+    let elsewhere = "stacks of the same culprit: loopscope incidents 4711-1";
+    let told = pointing(Vec::new());
+    assert!(told.contains("3 stacks were not taken: the limit is two a second"), "{told}");
+    assert!(told.contains(elsewhere), "{told}");
+    assert!(!pointing(vec![stack()]).contains(elsewhere));
+}

@@ -532,7 +532,9 @@ mod tests {
         };
         let page = Found { incident: of(13, 5_000_000_000, 900, false), origin: Origin::PageOfTheDead };
         let mut catch = IncidentSet { found: vec![page], ..IncidentSet::default() };
-        let kept = vec![of(1, 1_000, 300, true), of(2, 2_000, 300, true), of(3, 5_000_000_500, 700, false)];
+        let mut kept =
+            vec![of(1, 1_000, 300, true), of(2, 2_000, 300, true), of(3, 5_000_000_500, 700, false)];
+        (kept[2].stacks_in, kept[2].captures_suppressed) = (Some(1), 1);
         catch.add_kept(kept.clone(), &[]);
         catch.add_kept(kept, &[]);
         catch.sort();
@@ -542,6 +544,9 @@ mod tests {
             .map(|found| (found.incident.number(), found.incident.duration_ns, found.origin == Origin::Kept))
             .collect();
         assert_eq!(told, [(3, 900, false), (2, 300, true), (1, 300, true)]);
+        // What only its agent knew is there, too: where a stack of the same culprit is.
+        let last = &catch.found[0].incident;
+        assert_eq!((last.stacks_in, last.captures_suppressed), (Some(1), 1));
         // Who read the page, as a server of the host does, calls it by that number.
         assert_eq!(catch.pick("47-13").unwrap().incident.number(), 3);
     }

@@ -195,3 +195,19 @@ fn a_pause_holds_what_is_shown_and_ctrl_c_always_ends() {
     let key = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
     assert_eq!(board.key(key), Step::Quit);
 }
+
+#[test]
+fn a_stopped_process_is_worse_than_one_that_is_well_and_better_than_one_that_is_stalled() {
+    let of = |kind, is_critical| {
+        let state = StateView { kind, is_critical, busy_ns: MS, ..StateView::default() };
+        trouble(&LoopView { state, ..a_loop(1, "web", 0.5) })
+    };
+    let order = [
+        of(StateKind::Ended, false),
+        of(StateKind::Idle, false),
+        of(StateKind::Stopped, false),
+        of(StateKind::Stalled, false),
+        of(StateKind::Stalled, true),
+    ];
+    assert!(order.is_sorted_by(|better, worse| better < worse), "{order:?}");
+}

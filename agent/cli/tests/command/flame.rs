@@ -124,6 +124,15 @@ fn two_captures_of_before_are_compared_without_any_process() {
             &["flame", "after.folded", "--diff", "before.folded", "--loop", "web"],
             "--loop: two files are compared",
         ),
+        // Also what an option would say where it is not given.
+        (
+            &["flame", "after.folded", "--diff", "before.folded", "--for", "10s"],
+            "--for: two files are compared",
+        ),
+        (
+            &["flame", "after.folded", "--diff", "before.folded", "--of", "callbacks"],
+            "--of: two files are compared",
+        ),
         (&["flame", "after.folded"], "no instrumented process"),
     ] {
         let done = scratch.run(wrong);

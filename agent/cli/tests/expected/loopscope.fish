@@ -81,8 +81,8 @@ complete -c loopscope -n "__fish_loopscope_using_subcommand incidents" -l all -d
 complete -c loopscope -n "__fish_loopscope_using_subcommand incidents" -l json -d 'Print JSON instead of text: the incidents, and a summary by loop and site'
 complete -c loopscope -n "__fish_loopscope_using_subcommand incidents" -l all-frames -d 'Show every frame of the incident\'s stacks, without folding those of libraries'
 complete -c loopscope -n "__fish_loopscope_using_subcommand incidents" -s h -l help -d 'Print help'
-complete -c loopscope -n "__fish_loopscope_using_subcommand flame" -l for -d 'How long to watch: 500ms, 10s, 2m' -r
-complete -c loopscope -n "__fish_loopscope_using_subcommand flame" -l of -d 'What to draw' -r -f -a "callbacks\t'Exact time in callbacks, the jobs drained after them, and the spans inside them'
+complete -c loopscope -n "__fish_loopscope_using_subcommand flame" -l for -d 'How long to watch: 500ms, 10s, 2m [default: 10s]' -r
+complete -c loopscope -n "__fish_loopscope_using_subcommand flame" -l of -d 'What to draw [default: callbacks]' -r -f -a "callbacks\t'Exact time in callbacks, the jobs drained after them, and the spans inside them'
 cpu\t'Processor time, sampled'
 stalls\t'Time in stalls, sampled while they last'
 waits\t'Time in which a busy loop\'s thread was asleep, sampled'"

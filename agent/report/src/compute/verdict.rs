@@ -330,6 +330,8 @@ mod tests {
         assert_eq!((verdict.runs, verdict.total_ns), (Some(30_000), 30 * MS));
         let sample = VerdictSample { all: 40_000, known: 4_000, runs: Some(3_000), total_ns: 3 * MS };
         assert_eq!(verdict.sample, Some(sample));
+        // The forgotten ones were shorter: all of them together took no longer than the busy period.
+        assert_eq!(verdict_of(&forgotten, &records, 20 * MS).total_ns, 20 * MS);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::diagnose::evidence::{
     Collections, CpuTime, Delayer, JobSite, PoolEvidence, PoolKind, Quota, SeenStall, StuckJob, Trend,
 };
 use crate::diagnose::{Certainty, Urgency, diagnose};
-use crate::incident::{Class, Culprit, Frame, Incident, StackCount};
+use crate::incident::{Class, Culprit, Frame, Incident, IncidentKind, StackCount};
 use crate::model::waits::Waits;
 use loopscope_probe::description::{self, Description, Fact, Term, Trouble};
 use loopscope_probe::raw::histogram::{HistogramValues, slot};
@@ -472,30 +472,6 @@ fn a_thread_that_nobody_saw_asleep_is_not_told_to_wait() {
     assert_eq!((findings[0].rule, findings[0].certainty), ("blocked", Certainty::Likely));
     let told = "on CPU for 21 % of its busy time; 78 % of it is not accounted for";
     assert!(findings[0].evidence.iter().any(|line| line.contains(told)), "{findings:#?}");
-}
-
-#[test]
-fn a_quota_is_named_where_it_is_to_blame_and_only_there() {
-    let starved = CpuTime { run_ns: 2 * S, runqueue_ns: 2 * S };
-    let quota =
-        |throttled_periods, throttled_ns| Some(Quota { periods: 100, throttled_periods, throttled_ns });
-    let told = |cpu: CpuTime, quota: Option<Quota>| {
-        let seen = with(well(), |evidence| (evidence.cpu, evidence.quota) = (Some(cpu), quota));
-        let findings = diagnose(&[seen]);
-        findings.into_iter().next().map(|finding| format!("{} {:?}", finding.headline, finding.evidence))
-    };
-    let held = told(starved, quota(80, 3 * S)).unwrap();
-    assert!(held.contains("throttled by the CPU quota of its cgroup"), "{held}");
-    assert!(held.contains("used up in 80 of 100 periods, throttling the process for 3.0 s"), "{held}");
-    for other in [None, quota(0, 0), quota(1, 5 * MS)] {
-        let said = told(starved, other).unwrap();
-        assert!(said.contains("had to wait for a CPU") && !said.contains("quota"), "{said}");
-    }
-    // Nothing is said of a thread that ran when it wanted to, whatever the quota did to others; nor of one that
-    // hardly waited.
-    for (run_ns, runqueue_ns) in [(2 * S, 10 * MS), (10 * MS, 400 * MS), (5 * S, S)] {
-        assert_eq!(told(CpuTime { run_ns, runqueue_ns }, quota(80, 3 * S)), None, "{run_ns} {runqueue_ns}");
-    }
 }
 
 #[test]

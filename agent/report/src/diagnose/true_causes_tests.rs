@@ -160,6 +160,14 @@ fn stood_still() -> Vec<TrueCause> {
             forbidden: [but(&["stood_still"]), vec!["agent_late"]].concat(),
         },
         TrueCause {
+            name: "stopped, and over before anybody looked",
+            evidence: with_agent(with(suffers(stopped, &[(Class::Stopped, 2)], None), |evidence| {
+                (evidence.stalls, evidence.blocked) = (Vec::new(), [2, 0]);
+            })),
+            found: &[("stood_still", Certainty::Certain)],
+            forbidden: [but(&["stood_still"]), vec!["agent_late"]].concat(),
+        },
+        TrueCause {
             name: "stopped, without an agent",
             evidence: with_agent(suffers(stopped, &[], cpu(0, 0))),
             found: &[("stood_still", Certainty::Certain)],
@@ -189,6 +197,12 @@ fn code() -> Vec<TrueCause> {
             found: &[("blocked", Certainty::Likely)],
             forbidden: but(&["blocked"]),
         },
+    ]
+}
+
+/// The same, where not all that is known agrees, or little is.
+fn code_in_spite_of() -> Vec<TrueCause> {
+    vec![
         TrueCause {
             name: "it computes, and one incident of many says that it waited",
             evidence: suffers(computes, &[(Class::Computing, 3), (Class::Waiting, 1)], cpu(1_200, 10)),
@@ -196,10 +210,33 @@ fn code() -> Vec<TrueCause> {
             forbidden: but(&["blocked", "many_callbacks"]),
         },
         TrueCause {
+            name: "it computes, and nearly half of what is told says that it waited",
+            evidence: suffers(computes, &[(Class::Computing, 4), (Class::Waiting, 3)], cpu(1_200, 10)),
+            found: &[("blocked", Certainty::Likely)],
+            forbidden: but(&["blocked", "many_callbacks"]),
+        },
+        TrueCause {
+            name: "it computes by what its agent says, and by the account of all that the loop did",
+            evidence: told(Class::Computing, (0, 0), cpu(1_050, 0)),
+            found: &[("blocked", Certainty::Likely)],
+            forbidden: but(&["blocked"]),
+        },
+        TrueCause {
             name: "it computes, and was stopped at one look of eight",
             evidence: suffers(stopped_once, &[(Class::Computing, 3)], cpu(1_200, 10)),
             found: &[("blocked", Certainty::Certain)],
             forbidden: but(&["blocked", "many_callbacks"]),
+        },
+        TrueCause {
+            name: "it computes beyond the threshold, and is starved for five times as long",
+            evidence: with(suffers(computes, &[(Class::Computing, 3)], None), |evidence| {
+                let long = stall(Cause::Callback, Kind::Timer, 1, 900 * MS);
+                let used = used(900 * MS, 150 * MS, 750 * MS);
+                evidence.stalls = vec![SeenStall { used, looks_asleep: 0, ..long }; 3];
+                (evidence.blocked, evidence.active_ns) = ([3, 0], 2_800 * MS);
+            }),
+            found: &[("blocked", Certainty::Certain)],
+            forbidden: but(&["blocked"]),
         },
         TrueCause {
             name: "it waits",
@@ -216,12 +253,12 @@ fn code() -> Vec<TrueCause> {
     ]
 }
 
-/// Three stalls that nobody looked at, and an agent that took them for waits.
-fn told_to_wait(watched_ns: u64, cpu_ns: u64, of_loop: Option<CpuTime>) -> LoopEvidence {
+/// Three stalls that nobody looked at, and an agent that told what they went to, by figures of its own.
+fn told(class: Class, (watched_ns, cpu_ns): (u64, u64), of_loop: Option<CpuTime>) -> LoopEvidence {
     let unseen = |stall: &mut SeenStall| {
         (stall.looks, stall.looks_asleep, stall.used) = (0, 0, Used::default());
     };
-    with(suffers(unseen, &[(Class::Waiting, 3)], of_loop), |evidence| {
+    with(suffers(unseen, &[(class, 3)], of_loop), |evidence| {
         evidence.stalls.truncate(3);
         (evidence.blocked, evidence.active_ns) = ([3, 0], 1_100 * MS);
         for incident in &mut evidence.incidents {
@@ -236,16 +273,19 @@ fn contradicted() -> Vec<TrueCause> {
     vec![
         nothing(
             "taken for a wait, and the loop's thread was asleep for 0 % of its busy time",
-            told_to_wait(0, 0, cpu(1_100, 0)),
+            told(Class::Waiting, (0, 0), cpu(1_100, 0)),
         ),
         nothing(
             "taken for a wait, and the incidents' own figures say that it computed",
-            told_to_wait(300 * MS, 299 * MS, None),
+            told(Class::Waiting, (300 * MS, 299 * MS), None),
         ),
-        nothing("taken for a wait that was a sixth of the time", told_to_wait(300 * MS, 250 * MS, None)),
+        nothing(
+            "taken for a wait that was a sixth of the time",
+            told(Class::Waiting, (300 * MS, 250 * MS), None),
+        ),
         TrueCause {
             name: "a wait, by the figures, too",
-            evidence: told_to_wait(300 * MS, MS, None),
+            evidence: told(Class::Waiting, (300 * MS, MS), None),
             found: &[("waiting", Certainty::Certain)],
             forbidden: but(&["waiting"]),
         },
@@ -273,7 +313,7 @@ fn pools() -> Vec<TrueCause> {
 #[test]
 fn a_true_cause_is_found_and_nobody_else_is_accused() {
     for TrueCause { name, evidence, found, forbidden } in
-        [starved(), stood_still(), code(), contradicted(), pools()].concat()
+        [starved(), stood_still(), code(), code_in_spite_of(), contradicted(), pools()].concat()
     {
         let findings = diagnose(&[evidence]);
         for (rule, certainty) in found {
@@ -296,4 +336,66 @@ fn a_finding_says_how_the_thread_spent_these_very_stalls() {
     });
     let text = text_of(&diagnose(&[other])[0]);
     assert!(text.contains("its thread was asleep for 100 % of these stalls"), "{text}");
+}
+
+#[test]
+fn a_quota_is_named_where_it_is_to_blame_and_only_there() {
+    let starved = CpuTime { run_ns: 2 * S, runqueue_ns: 2 * S };
+    let quota =
+        |throttled_periods, throttled_ns| Some(Quota { periods: 100, throttled_periods, throttled_ns });
+    let told = |cpu: CpuTime, quota: Option<Quota>| {
+        let seen = with(well(), |evidence| (evidence.cpu, evidence.quota) = (Some(cpu), quota));
+        let findings = diagnose(&[seen]);
+        findings.into_iter().next().map(|finding| format!("{} {:?}", finding.headline, finding.evidence))
+    };
+    let held = told(starved, quota(80, 3 * S)).unwrap();
+    assert!(held.contains("throttled by the CPU quota of its cgroup"), "{held}");
+    assert!(held.contains("used up in 80 of 100 periods, throttling the process for 3.0 s"), "{held}");
+    for other in [None, quota(0, 0), quota(1, 5 * MS)] {
+        let said = told(starved, other).unwrap();
+        assert!(said.contains("had to wait for a CPU") && !said.contains("quota"), "{said}");
+    }
+    // An incident of before says that it was throttled; meanwhile nothing was.
+    let throttled = Incident { runqueue_ns: 90 * MS, throttled_ns: 80 * MS, ..incident(Class::StarvedOfCpu) };
+    for (periods, is_named) in [(3, true), (0, false)] {
+        let seen = with(well(), |evidence| {
+            (evidence.cpu, evidence.quota) = (Some(starved), quota(periods, periods * MS));
+            evidence.incidents = vec![throttled.clone()];
+        });
+        let headline = diagnose(&[seen]).remove(0).headline;
+        assert_eq!(headline.contains("throttled by the CPU quota"), is_named, "{headline}");
+    }
+    // Nothing is said of a thread that ran when it wanted to, whatever the quota did to others; nor of one that
+    // hardly waited.
+    for (run_ns, runqueue_ns) in [(2 * S, 10 * MS), (10 * MS, 400 * MS), (5 * S, S)] {
+        assert_eq!(told(CpuTime { run_ns, runqueue_ns }, quota(80, 3 * S)), None, "{run_ns} {runqueue_ns}");
+    }
+}
+
+#[test]
+fn what_runs_while_a_thread_has_no_processor_is_not_accused_of_late_timers() {
+    for (runqueue_ns, is_accused) in [(20 * MS, true), (4 * S, false)] {
+        let late = with(well(), |evidence| {
+            evidence.timer_lateness = durations(100, 60 * MS);
+            evidence.delayers = vec![Delayer { label: "flush (src/x.rs:40)".into(), timers: 60, ns: 5 * S }];
+            evidence.cpu = Some(CpuTime { run_ns: 3 * S, runqueue_ns });
+        });
+        let findings = diagnose(&[late]);
+        let finding = findings.iter().find(|finding| finding.rule == "timers_late").unwrap();
+        assert_eq!(text_of(finding).contains("flush"), is_accused, "{findings:#?}");
+        let certainty = if is_accused { Certainty::Likely } else { Certainty::Possible };
+        assert_eq!(finding.certainty, certainty);
+    }
+}
+
+#[test]
+fn what_the_agent_found_a_stuck_job_asleep_in_is_said() {
+    let stuck = with(full(4), |evidence| {
+        let call = Some("read(fd 5 -> pipe:[81])".to_owned());
+        let kind = IncidentKind::Pool;
+        evidence.incidents = vec![Incident { kind, waiting_in: call, ..incident(Class::Waiting) }];
+    });
+    let text = text_of(&diagnose(&[stuck])[0]);
+    assert!(text.contains("4 fs jobs from read (src/x.rs:7) for 92 s, since 14:03:10 UTC"), "{text}");
+    assert!(text.contains("the longest one asleep in read(fd 5 -> pipe:[81])"), "{text}");
 }

@@ -84,3 +84,26 @@ fn names_are_those_of_the_json() {
     }
     assert_eq!(serde_json::to_string(&Severity::Critical).unwrap(), format!("\"{}\"", Severity::Critical));
 }
+
+#[test]
+fn a_quota_is_named_where_it_explains_half_of_the_wait_for_a_processor() {
+    let of = |class, runqueue_ns, throttled_ns| Incident { class, runqueue_ns, throttled_ns, ..incident() };
+    for (class, runqueue_ns, throttled_ns, is_throttled) in [
+        (Class::StarvedOfCpu, 90, 80, true),
+        (Class::StarvedOfCpu, 90, 45, true),
+        (Class::StarvedOfCpu, 90, 44, false),
+        (Class::StarvedOfCpu, 0, 0, false),
+        (Class::Computing, 90, 80, false),
+    ] {
+        let told = of(class, runqueue_ns, throttled_ns).is_throttled();
+        assert_eq!(told, is_throttled, "{class:?} {runqueue_ns} {throttled_ns}");
+    }
+}
+
+#[test]
+fn an_incident_without_stacks_says_where_those_of_its_culprit_are() {
+    let pointing = Incident { stacks_in: Some(2), stacks: Vec::new(), ..incident() };
+    assert_eq!(pointing.stacks_elsewhere(), Some("4711-2".parse().unwrap()));
+    assert_eq!(Incident { stacks_in: Some(2), ..incident() }.stacks_elsewhere(), None, "it has its own");
+    assert_eq!(Incident { stacks_in: None, ..pointing }.stacks_elsewhere(), None);
+}

@@ -59,6 +59,16 @@ fn numbers_of_a_runtime_are_families_of_their_own() {
 }
 
 #[test]
+fn numbers_of_a_runtime_are_samples_as_all_others() {
+    let heap = gauge("heap_used", "", false, GaugeUnit::Bytes, 4_096);
+    let page = render(MetricsFormat::Text, &[with("a", vec![heap], vec![pause("minor")])], &full_agent(), "");
+    let text = String::from_utf8(page.body).unwrap();
+    let told = text.lines().find_map(|line| line.strip_prefix("loopscope_agent_series ")).unwrap();
+    let samples = text.lines().filter(|line| !line.starts_with('#')).count();
+    assert_eq!(told.parse(), Ok(samples));
+}
+
+#[test]
 fn names_that_would_break_the_page_are_left_out_and_counted() {
     let count = |name: &str, is_counter| gauge(name, "", is_counter, GaugeUnit::Count, 1);
     let hostile = vec![

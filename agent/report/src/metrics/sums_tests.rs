@@ -193,6 +193,13 @@ fn the_run_delay_of_a_runtime_is_that_of_all_its_threads_and_stays_when_one_ends
     world.end(0);
     let page = world.page();
     assert!(page.contains(both) && page.contains(second), "{page}");
+    // The worker's own goes on where it runs on another thread, whose account is another one.
+    world.end(0);
+    world.begin("web/1", "web", Some(1));
+    [40, 90].into_iter().for_each(|ms| world.loops[0].watch.note_run_delay(Some(ms * MS)));
+    let later = "loopscope_worker_run_delay_seconds_total{loop=\"web\",worker=\"1\"} 0.15\n";
+    let page = world.page();
+    assert!(page.contains(later) && page.contains("{loop=\"web\"} 0.35\n"), "{page}");
     world.end(0);
     world.begin("main", "", None);
     assert!(!world.page().contains("run_delay"), "where the kernel does not tell, there is none");

@@ -100,6 +100,9 @@ mod tests {
             if history.is_due(copy.total_ns()) {
                 history.push(copy);
             }
+            // Before ten seconds are over, it is not in the way of the oldest that is true.
+            let beginning = history.beginning(ms * 1_000_000).unwrap();
+            assert_eq!(beginning.idle_ns / 1_000_000, ms.saturating_sub(10_000) / 1_000 * 1_000, "{ms}");
         }
         assert_eq!(history.beginning(30_000_000_000).unwrap().idle_ns, 20_000_000_000);
     }

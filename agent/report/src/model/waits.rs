@@ -175,6 +175,20 @@ mod tests {
         assert!(wrong.quantile_ns(1.0) > Some(771 * MS));
     }
 
+    /// What an incident says of the ten seconds before it is the difference of two such copies.
+    #[test]
+    fn who_comes_while_a_loop_polls_is_counted_before_the_poll_ends() {
+        let time = VirtualClock::starting_at(MS);
+        let mut writer = Writer::builder("web").clock(Clock::simulated(time.clone())).build();
+        writer.resume();
+        writer.park();
+        let (page, clock) = (writer.page(), writer.clock());
+        let earlier = Waits::at(page, clock, clock.now());
+        time.advance_ns(10_000 * MS);
+        let waits = Waits::at(page, clock, clock.now()).since(&earlier);
+        assert_eq!((waits.lag.count(), waits.quantile_ns(0.99)), (10_000, Some(0)));
+    }
+
     #[test]
     fn of_an_idle_loop_nobody_waited() {
         assert_eq!(Waits::default().quantile_ns(0.99), None);
