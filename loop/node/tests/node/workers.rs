@@ -25,8 +25,9 @@ fn of_worker(found: &BTreeMap<String, Vec<String>>, worker: usize) -> Vec<String
 #[test]
 fn nine_workers_that_block_at_the_same_time_are_each_named_with_their_own_function_or_with_none() {
     for (version, node) in versions() {
-        let ended =
-            run_with(&node, &[], "many-workers.cjs", &["together"], &[("LOOPSCOPE_THRESHOLDS", "500ms/60s")]);
+        // They block until the agent has named them.
+        let environment = [("LOOPSCOPE_THRESHOLDS", "500ms/60s"), ("LOOPSCOPE_LISTEN", "127.0.0.1:0")];
+        let ended = run_with(&node, &[], "many-workers.cjs", &["together"], &environment);
         let what = format!("Node {version}: {}", ended.complained);
         assert_eq!((ended.code, &*ended.said), (Some(0), "ended\n"), "{what}");
         assert_eq!((ended.pages, ended.sockets), (Vec::new(), Vec::new()), "{what}");
