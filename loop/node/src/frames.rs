@@ -20,7 +20,7 @@
 use crate::code_map::{CodeMap, JsFrame};
 use crate::copied_stack::{CopiedStack, INTERPRETER};
 use crate::source_map::{Places, SourceMaps};
-use crate::sys::{self, AskedLoop, Captured};
+use crate::sys::{self, Answer, AskedLoop, Captured};
 use loopscope_agent::{AddressSource, AddressStack, Frame, FrameSource, Moment};
 use loopscope_probe::raw::registry;
 use std::collections::HashMap;
@@ -220,8 +220,10 @@ fn javascript_of(asked: &Arc<AskedLoop>, moment: &Moment) -> Vec<JsFrame> {
     let page = registry::pages().into_iter().find(|page| page.thread().tid == moment.tid);
     let is_over = || page.as_ref().is_none_or(|page| page.page().busy_since() != moment.busy_since);
     let answer = asked.ask(within, Some(captured), is_over);
-    let told = answer.filter(|answer| answer.busy_since == moment.busy_since).unwrap_or_default();
-    let is_at_once = told.is_at_once(&captured);
+    let answer = answer.filter(|answer| answer.busy_since == moment.busy_since);
+    let is_at_once = answer.as_ref().is_some_and(|answer| answer.is_at_once(&captured));
+    let did_run = answer.as_ref().is_some_and(Answer::did_run);
+    let told = answer.unwrap_or_default();
     if is_at_once && !is_mapped && !told.frames.is_empty() {
         if runs_on(addresses, &told.addresses) {
             return told.frames;
@@ -237,7 +239,7 @@ fn javascript_of(asked: &Arc<AskedLoop>, moment: &Moment) -> Vec<JsFrame> {
         _ => (addresses.to_vec(), sampled(&lock(&asked.code), addresses)),
     };
     let later = Later::of(is_at_once, innermost(&sampled), &addresses, &told.addresses, &lock(&asked.code));
-    let later = Later { did_run: is_of_javascript && told.did_run(), ..later };
+    let later = Later { did_run: is_of_javascript && did_run, ..later };
     join(sampled, told.frames, later)
 }
 

@@ -50,7 +50,7 @@ pub use pool_memory::PoolAddresses;
 pub(crate) use pool_memory::PoolMemory;
 pub(crate) use probe_job::ProbeJob;
 pub(crate) use sampler::parts as sample_parts;
-pub(crate) use stack_trace::{AskedLoop, Captured, all_loops, loop_of};
+pub(crate) use stack_trace::{Answer, AskedLoop, Captured, all_loops, loop_of};
 pub use symbols::Missing;
 pub(crate) use symbols::is_in_file;
 pub use trace_name::TraceName;
