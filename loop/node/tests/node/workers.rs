@@ -36,8 +36,10 @@ fn nine_workers_that_block_at_the_same_time_are_each_named_with_their_own_functi
         for number in 0..9 {
             let (worker, function) = (22 * number + 5, format!("guilty{number}"));
             let names = of_worker(&found, worker);
-            assert!(names.iter().all(|name| *name == function), "w{worker}: {names:?}: {what}");
-            if names.is_empty() {
+            // On a busy machine it may not have come further than to who calls it, which V8 compiles it for.
+            let is_own = |name: &String| *name == function || name == "onMessage";
+            assert!(names.iter().all(is_own), "w{worker}: {names:?}: {what}");
+            if !names.contains(&function) {
                 missed.push(function);
             }
         }

@@ -27,7 +27,7 @@ if (!isMainThread) {
   function guilty8() { while (Atomics.load(areNamed, 0) === 0); }
   function innocent() { let sum = 0; for (let at = 0; at < 1e6; at++) sum += at % 7; return sum; }
   const together = { guilty0, guilty1, guilty2, guilty3, guilty4, guilty5, guilty6, guilty7, guilty8 };
-  parentPort.on('message', (which) => {
+  parentPort.on('message', function onMessage(which) {
     if (which in together) {
       together[which]();
       innocent();
