@@ -117,7 +117,7 @@ fn a_line_that_would_be_too_long_has_short_names_and_says_all_the_same() {
         assert!(line.ends_with(&told), "{line}");
         // Data has the whole name.
         let report = LogReport::new(Moment::Begin, &long, (long.duration_ns, long.severity));
-        assert!(report.site.contains(name) && blame(&long).contains(name));
+        assert!(report.site.contains(name) && blame_words(&long, LineRoom::WHOLE).contains(name));
         // Where there is room, so does the line.
         long.stacks.clear();
         assert!(message(Moment::Begin, &long).contains(name));

@@ -4,7 +4,8 @@
 //! **The frame pointer.** The kernel says of a thread that sleeps where its code and its stack are, and nothing of its
 //! other registers. C libraries' tables need no more; `std` is built with frame pointers, and its tables go by them. Where
 //! the function's own first instructions say how far its frame pointer is above its stack pointer, and a return address
-//! stands there, that is it. Else every position below a return address is tried.
+//! stands there, that is it, and so is the only one a little above that is a return from a call of this function. Else every position
+//! below a return address is tried.
 //!
 //! **Code without tables** (musl's C library, some assembly) is left by a return address from which the tables lead on.
 //!
@@ -27,6 +28,9 @@ const CALLER_BYTES: u64 = 2048;
 /// How far above the stack pointer a frame pointer is searched for. Larger frames are left to their first instructions.
 const FRAME_BYTES: u64 = 8192;
 
+/// How far above what a function's first instructions say its frame pointer is looked for.
+const ARGUMENT_BYTES: u64 = 128;
+
 /// Frames that are walked in search of one stack; a frame takes 30 to 100 ns. Usual are below 500.
 const STEPS: usize = 20_000;
 
@@ -34,6 +38,14 @@ const STEPS: usize = 20_000;
 pub(crate) struct Search<'a> {
     pub copied: &'a Copied<'a>,
     pub memory: &'a Memory,
+}
+
+/// A frame whose frame pointer is not known.
+struct Frame {
+    /// Where its function begins.
+    begin: u64,
+    from: FrameAddress,
+    regs: Regs,
 }
 
 /// How good a try is: by its end, by how many of its calls call something else, and by its length.
@@ -70,12 +82,38 @@ impl Unwinder {
         let ran = (from.address() - begin).min(PROLOGUE_BYTES);
         let code = &mut code[..ran as usize];
         search.memory.read_into(begin, code).ok()?;
-        let frame_pointer = regs.sp().checked_add(frame_bytes(code)?)?;
+        let least = regs.sp().checked_add(frame_bytes(code)?)?;
+        let computed = Frame { begin, from, regs };
+        if let Some(tail) = self.walk_from(&computed, least, search) {
+            return Some(tail);
+        }
+        // Above arguments that the function passes on the stack, and what its compiler put between those instructions: where a
+        // return address stands behind a call of this very function. Of two such, one is left of an earlier call.
+        let places = (least..least.checked_add(ARGUMENT_BYTES)?).step_by(8).skip(1);
+        let mut found = None;
+        for frame_pointer in places {
+            let Some(word) = search.copied.word(frame_pointer.checked_add(8)?) else { break };
+            let called = self.called(unsigned(word), search.memory);
+            // Of a call by register nobody knows what it calls.
+            if called.and_then(|called| target(called, search.memory)).is_none() {
+                continue;
+            }
+            if let Some(tail) = self.walk_from(&computed, frame_pointer, search)
+                && found.replace(tail).is_some()
+            {
+                return None;
+            }
+        }
+        found
+    }
+
+    /// Walks on with this frame pointer; `None` where no call of the function stands there, or where the walk leads nowhere.
+    fn walk_from(&mut self, frame: &Frame, frame_pointer: u64, search: &Search<'_>) -> Option<Chain> {
         let return_address = unsigned(search.copied.word(frame_pointer.checked_add(8)?)?);
-        if !self.is_called_from(Some(begin), return_address, search.memory) {
+        if !self.is_called_from(Some(frame.begin), return_address, search.memory) {
             return None;
         }
-        let tail = self.walk(from, with_frame_pointer(regs, frame_pointer), search.copied);
+        let tail = self.walk(frame.from, with_frame_pointer(frame.regs, frame_pointer), search.copied);
         self.is_plausible(&tail, search).then_some(tail)
     }
 

@@ -10,7 +10,7 @@ use crate::poll_metrics::CheckedWord;
 use crate::pool::waits::PoolWaits;
 use crate::recording::Recording;
 use crate::sys::{
-    Event, Handles, HookCounts, Isolate, LetGo, MetricsPlace, Running, TraceSink, UvLoop, Watcher,
+    Event, Handles, HookCounts, Isolate, LetGo, MetricsPlace, Running, TraceEvent, TraceSink, UvLoop, Watcher,
 };
 use loopscope_probe::Site;
 use loopscope_probe::gauges::{GaugeId, GaugeType, GaugeUnit};
@@ -100,13 +100,15 @@ pub(crate) struct Parts {
 }
 
 /// One loop that is watched.
+// In this order: what every entry needs comes first.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Adapter {
     entries: Entries<NodeRuntime>,
-    uv_loop: UvLoop,
-    isolate: Isolate,
-    handles: Option<Handles>,
     hooked: Hooked,
+    isolate: Isolate,
+    uv_loop: UvLoop,
+    handles: Option<Handles>,
     gauges: Option<GaugeWriter>,
     collections: Option<Collections>,
     heap: Option<HeapGauges>,
@@ -285,7 +287,6 @@ fn tell_versions(gauges: &mut GaugeWriter, versions: &[String]) {
 }
 
 impl Watcher for Adapter {
-    #[inline]
     fn tell(&mut self, event: Event) -> bool {
         self.entries.tell(event);
         self.follow_checkpoints();
@@ -294,6 +295,23 @@ impl Watcher for Adapter {
             (Event::CheckEnds, Some(sink)) if self.is_main => sink.check_ends(self.left_out.listened),
             _ => {}
         }
+        self.entries.is_in_entry()
+    }
+
+    fn entry_begins(&mut self) -> bool {
+        self.entries.tell(Event::EntryBegins);
+        self.follow_checkpoints();
+        self.entries.is_in_entry()
+    }
+
+    fn entry_ends(&mut self) -> bool {
+        self.entries.tell(Event::EntryEnds);
+        self.follow_checkpoints();
+        self.entries.is_in_entry()
+    }
+
+    fn trace(&mut self, event: TraceEvent) -> bool {
+        self.entries.tell(Event::Trace(event));
         self.entries.is_in_entry()
     }
 

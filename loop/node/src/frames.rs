@@ -20,7 +20,7 @@
 use crate::code_map::{CodeMap, JsFrame};
 use crate::copied_stack::{CopiedStack, INTERPRETER};
 use crate::source_map::{Places, SourceMaps};
-use crate::sys::{self, AskedLoop};
+use crate::sys::{self, Answer, AskedLoop, Captured};
 use loopscope_agent::{AddressSource, AddressStack, Frame, FrameSource, Moment};
 use loopscope_probe::raw::registry;
 use std::collections::HashMap;
@@ -210,8 +210,8 @@ impl FrameSource for JavaScript {
 
 /// Returns the functions that this loop was in at this moment, leaf first.
 fn javascript_of(asked: &Arc<AskedLoop>, moment: &Moment) -> Vec<JsFrame> {
-    // V8's state, and then an address for each frame.
-    let addresses = moment.foreign.as_deref().and_then(|words| words.get(1..)).unwrap_or_default();
+    let (thread, addresses) = sys::sample_parts(moment.foreign.as_deref());
+    let captured = Captured { at_ns: moment.at_ns, thread };
     let (is_mapped, moment_of_code) = {
         let code = lock(&asked.code);
         (code.is_followed, code.moment())
@@ -219,9 +219,11 @@ fn javascript_of(asked: &Arc<AskedLoop>, moment: &Moment) -> Vec<JsFrame> {
     let within = if is_mapped && !addresses.is_empty() { LINES_WITHIN } else { FIRST_WITHIN };
     let page = registry::pages().into_iter().find(|page| page.thread().tid == moment.tid);
     let is_over = || page.as_ref().is_none_or(|page| page.page().busy_since() != moment.busy_since);
-    let answer = asked.ask(within, Some(moment.at_ns), is_over);
-    let told = answer.filter(|answer| answer.busy_since == moment.busy_since).unwrap_or_default();
-    let is_at_once = told.is_at_once(moment.at_ns);
+    let answer = asked.ask(within, Some(captured), is_over);
+    let answer = answer.filter(|answer| answer.busy_since == moment.busy_since);
+    let is_at_once = answer.as_ref().is_some_and(|answer| answer.is_at_once(&captured));
+    let did_run = answer.as_ref().is_some_and(Answer::did_run);
+    let told = answer.unwrap_or_default();
     if is_at_once && !is_mapped && !told.frames.is_empty() {
         if runs_on(addresses, &told.addresses) {
             return told.frames;
@@ -237,7 +239,7 @@ fn javascript_of(asked: &Arc<AskedLoop>, moment: &Moment) -> Vec<JsFrame> {
         _ => (addresses.to_vec(), sampled(&lock(&asked.code), addresses)),
     };
     let later = Later::of(is_at_once, innermost(&sampled), &addresses, &told.addresses, &lock(&asked.code));
-    let later = Later { did_run: is_of_javascript && told.did_run(), ..later };
+    let later = Later { did_run: is_of_javascript && did_run, ..later };
     join(sampled, told.frames, later)
 }
 
@@ -281,7 +283,7 @@ fn make_maps(loops: &[Arc<AskedLoop>]) {
 fn names_of(stack: &AddressStack<'_>, code: &[Arc<Mutex<CodeMap>>]) -> Vec<Option<JsFrame>> {
     // Held for one address at a time: a loop that compiles takes this lock, too.
     let find = |address: u64| code.iter().find_map(|code| lock(code).function(address as usize));
-    let words = stack.foreign.and_then(|words| words.get(1..)).unwrap_or_default();
+    let (_, words) = sys::sample_parts(stack.foreign);
     let functions: Vec<JsFrame> =
         words.iter().filter_map(|address| find(*address)).filter(|frame| !frame.script.is_empty()).collect();
     let mut names: Vec<Option<JsFrame>> = Vec::with_capacity(stack.calls.len());

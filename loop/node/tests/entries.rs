@@ -187,6 +187,53 @@ fn a_request_after_the_immediates_is_pending_and_a_handle_is_closing() {
     assert_eq!(records(&played)[1..], ["pending io_write write 100", "close close TCP socket 100"]);
 }
 
+/// A parser of HTTP that finds the head of a request, then its end, and then is through with what was read.
+#[test]
+fn an_entry_that_goes_on_for_the_same_resource_begins_where_the_one_before_ended() {
+    let request = |at: u32| {
+        format!(
+            "{} enter\n{}= 14\n{} left\n{} enter\n= 14\n{} left\n{} trace b HTTPINCOMINGMESSAGE_CALLBACK 14 0\n{} enter\n{} left\n\
+             {} trace e HTTPINCOMINGMESSAGE_CALLBACK 14 0\n",
+            at,
+            if at == 200 { "= 0\n" } else { "" },
+            at + 100,
+            at + 110,
+            at + 200,
+            at + 210,
+            at + 220,
+            at + 300,
+            at + 310
+        )
+    };
+    let events = format!("150 trace b HTTPINCOMINGMESSAGE 14 0\n{}{}", request(200), request(1000));
+    let request = "poll io_read HTTP request 100";
+    // Between the two requests the socket was read: no callback has that time.
+    assert_eq!(records(&replay(&format!("{START}{events}")))[1..], [request; 6]);
+}
+
+#[test]
+fn an_entry_for_another_resource_or_after_another_callback_begins_when_it_does() {
+    let made = "150 trace b HTTPINCOMINGMESSAGE 14 0\n150 trace b HTTPINCOMINGMESSAGE 15 0\n";
+    let other = format!(
+        "{made}200 enter\n= 0\n= 14\n300 left\n400 enter\n= 15\n450 left\n500 enter\n= 14\n550 left\n"
+    );
+    let expected = [100, 50, 50].map(|ns| format!("poll io_read HTTP request {ns}"));
+    assert_eq!(records(&replay(&format!("{START}{other}")))[1..], expected);
+    for between in [
+        "310 trace b TCPWRAP_CALLBACK 7 0\n390 trace e TCPWRAP_CALLBACK 7 0\n",
+        "310 trace b HTTPINCOMINGMESSAGE_CALLBACK 14 0\n390 trace e HTTPINCOMINGMESSAGE_CALLBACK 14 0\n",
+    ] {
+        let closed = format!("{made}200 enter\n= 0\n= 14\n300 left\n{between}400 enter\n= 14\n450 left\n");
+        let expected = [100, 50].map(|ns| format!("poll io_read HTTP request {ns}"));
+        assert_eq!(records(&replay(&format!("{START}{closed}")))[1..], expected, "{between}");
+    }
+    let polled = format!(
+        "{made}200 enter\n= 0\n= 14\n300 left\n310 check\n310 poll\n= 1\n400 enter\n= 50\n= 14\n450 left\n"
+    );
+    let expected = [100, 50].map(|ns| format!("poll io_read HTTP request {ns}"));
+    assert_eq!(records(&replay(&format!("{START}{polled}")))[1..], expected);
+}
+
 #[test]
 fn a_resource_that_was_made_before_we_came_is_unnamed_and_counted() {
     let played = replay(&format!("{START}200 enter\n= 0\n= 4711\n300 left\n"));

@@ -5,6 +5,7 @@ use crate::kind::{Kind, Queue};
 use crate::now::place;
 use crate::record::{MANY, frame_base, frame_kind, frame_site};
 use crate::site::SiteId;
+use crate::spans::SpanContext;
 use crate::writer::{DRAINED, ENDED, TaskTimes, Writer};
 
 /// The callback inside which a queue is drained: see [`Writer::drain_inside_begin`].
@@ -85,7 +86,10 @@ impl Writer {
             page.now.drain_first.set(pen, page.record_count.get());
             page.now.drain_since.set(pen, self.queue_since.0.max(1));
         }
-        self.queue_depth(queue, depth);
+        // Where it is not known, there is no mark to raise.
+        if depth > 0 {
+            self.queue_depth(queue, depth);
+        }
     }
 
     /// Notes after which callback queues are drained: the recorder's last entry is its.
@@ -121,10 +125,10 @@ impl Writer {
     /// The queue is empty after `jobs` jobs.
     #[inline]
     pub fn drain_end(&mut self, queue: Queue, jobs: u64) {
-        let (page, pen) = self.parts();
         let ns = self.scale.ns(self.last().since(self.queue_since));
-        page.tallies.drain[queue.index()].record(pen, ns);
-        page.tallies.drain_jobs[queue.index()].record(pen, jobs);
+        if self.drain_batch.drained(queue, ns, jobs) {
+            self.add_up_drains();
+        }
         self.queue = None;
         self.place = place(self.phase, None);
         self.frame_base = frame_base(self.phase, SiteId::NONE);
@@ -150,11 +154,20 @@ impl Writer {
         }
     }
 
+    /// Adds to the tallies the drains that wait for that.
+    pub(crate) fn add_up_drains(&mut self) {
+        let SpanContext { page, pen, .. } = &*self.track;
+        self.drain_batch.add_up(pen, &page.tallies);
+    }
+
     fn record_drained(&mut self) {
-        let (page, pen) = self.parts();
         if self.drained_since != Ticks::NONE {
-            page.tallies.completed.record(pen, self.scale.ns(self.last().since(self.drained_since)));
+            let ns = self.scale.ns(self.last().since(self.drained_since));
+            if self.drain_batch.completed(ns) {
+                self.add_up_drains();
+            }
         }
+        let (page, pen) = self.parts();
         page.now.drain_since.set(pen, 0);
         page.now.running.set(pen, self.between(self.last()));
     }

@@ -74,6 +74,7 @@ mod description_names;
 #[cfg(all(not(loom), target_os = "linux"))]
 mod directory;
 #[cfg(not(loom))]
+mod drain_batch;
 mod drains;
 #[cfg(all(not(loom), target_os = "linux"))]
 mod environment;

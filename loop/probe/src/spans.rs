@@ -18,28 +18,30 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What runs on the loop's thread, and since when. Shared by the writer and by span layers, on one thread.
+// In this order: what every callback needs is on one line of the cache.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct SpanContext {
-    /// Never used twice in a process, unlike an address.
-    identity: u64,
-    pub(crate) page: PageRef,
-    pub(crate) clock: Clock,
-    pub(crate) pen: WriteToken<LoopOwned>,
-    pub(crate) index: PathIndex,
-    pub(crate) sites: RefCell<SiteIndex>,
     /// Word 0 of the running frame's recorder entry; 0 between frames.
     pub(crate) frame: Cell<u64>,
     /// The last stamp: where one callback ended and the next begins. While a frame runs, when it began.
     pub(crate) last: Cell<Ticks>,
+    pub(crate) page: PageRef,
     /// The node that time goes to; `None` outside frames, and until the frame's first span.
     pub(crate) path: Cell<Option<PathId>>,
+    depth: Cell<u32>,
+    pub(crate) clock: Clock,
+    pub(crate) pen: WriteToken<LoopOwned>,
     /// Up to where the frame's time is charged; meaningful once `path` is known.
     charged: Cell<Ticks>,
-    depth: Cell<u32>,
     /// Spans that were entered between two frames and are open.
     outer: Cell<u32>,
     /// So many of them are the outermost of the frame that runs.
     carried: Cell<u32>,
+    pub(crate) index: PathIndex,
+    pub(crate) sites: RefCell<SiteIndex>,
+    /// Never used twice in a process, unlike an address.
+    identity: u64,
 }
 
 impl SpanContext {

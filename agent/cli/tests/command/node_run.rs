@@ -1,6 +1,6 @@
 //! `loopscope run`: programs of every version of Node, started as one starts them, end as without it and are watched.
 
-use crate::child::Running;
+use crate::child::{Running, until};
 use crate::nodes::{addon, program, versions, with_addon};
 use crate::scratch::Scratch;
 use std::fs::{self, Permissions};
@@ -98,6 +98,24 @@ fn a_process_says_where_to_look_and_a_signal_reaches_it() {
         assert!(listed.contains(&pid) && listed.contains("waits.js"), "Node {version}: {listed}");
         running.signal("TERM");
         assert_eq!(running.end().0, Some(9), "Node {version}");
+    }
+}
+
+#[test]
+fn a_process_that_a_signal_has_ended_while_it_waited_is_listed_no_more() {
+    let scratch = Scratch::new("run-terminated");
+    program(&scratch, "idle.js", "setInterval(() => {}, 60000);");
+    for (version, node) in versions() {
+        let arguments = ["run", "--quiet", "--", name_of(&node), "idle.js"];
+        let mut command = with_addon(&scratch, &arguments);
+        let running = Running::of(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+        let pid = running.pid();
+        let listed = || scratch.run(&["ls"]).stdout;
+        until(|| listed().lines().any(|line| line.contains(&pid) && line.ends_with("idle")).then_some(()));
+        running.signal("TERM");
+        assert_eq!(running.end().0, None, "Node {version}: a signal has ended it");
+        assert!(!listed().contains(&pid), "Node {version}: {}", listed());
+        assert!(scratch.run(&["ls", "--all"]).stdout.contains(&pid), "Node {version}: its page is kept");
     }
 }
 

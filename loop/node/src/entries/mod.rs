@@ -58,47 +58,55 @@ enum Part {
 }
 
 /// The state of one loop, and the writer of its page.
+// In this order: what every entry needs is on as few lines of the cache as may be, which the program's own work has driven out of
+// the nearest one.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub struct Entries<R> {
-    writer: Writer,
-    runtime: R,
-    has_traces: bool,
-    names: Names,
-    resources: Resources,
-    sites: Sites,
+    is_in_entry: bool,
+    frame: Frame,
     /// Where libuv is.
     phase: Phase,
     /// Where the page says that it is.
     told: Phase,
-    /// Since when the loop is in its poll, until it is known that it has returned.
-    parked: Option<Ticks>,
-    events: Option<u64>,
-    /// Time that all polls have waited, as of the last return.
-    idle_ns: u64,
-    /// libuv's own time as the loop's poll began.
-    time_ms: u64,
-    is_in_entry: bool,
-    frame: Frame,
-    drain: Drain,
-    scopes: Scopes,
-    /// The name of the scope of immediates.
-    immediates: Option<NameId>,
     /// The kind of the entry that runs.
     kind: Kind,
-    has_polled: bool,
-    unnamed: u64,
-    /// Jobs that were made for the pool.
-    pool_jobs: u64,
-    start: Start,
-    /// The batch that runs; none where what runs is no batch.
-    batch: Option<Batch>,
+    has_traces: bool,
     /// V8 tells of its checkpoints.
     has_checkpoints: bool,
     /// The members of the batch were parted, and the checkpoint that did so is not told yet.
     is_parted: bool,
     /// What runs as a round of ticks is one: it is known that a tick ran in it.
     is_round_sure: bool,
-    recording: Option<Recording>,
+    has_polled: bool,
+    drain: Drain,
+    /// The resource that the entry before was for, where that was one of the poll's and outside of any scope; 0 for none, and once
+    /// a scope is closed, or something else begins. See [`Entries::goes_on`].
+    resource: u64,
+    /// What that entry was.
+    resource_entry: (Kind, SiteId),
+    recording: Option<Box<Recording>>,
+    names: Names,
+    scopes: Scopes,
+    /// The batch that runs; none where what runs is no batch.
+    batch: Option<Batch>,
+    /// Since when the loop is in its poll, until it is known that it has returned.
+    parked: Option<Ticks>,
+    start: Start,
+    sites: Sites,
+    resources: Resources,
+    writer: Writer,
+    runtime: R,
+    /// The name of the scope of immediates.
+    immediates: Option<NameId>,
+    events: Option<u64>,
+    /// Time that all polls have waited, as of the last return.
+    idle_ns: u64,
+    /// libuv's own time as the loop's poll began.
+    time_ms: u64,
+    unnamed: u64,
+    /// Jobs that were made for the pool.
+    pool_jobs: u64,
 }
 
 impl<R: Runtime> Entries<R> {
@@ -138,6 +146,8 @@ impl<R: Runtime> Entries<R> {
             scopes: Scopes::new(),
             immediates: immediates.map(|(name, _)| name),
             kind: Kind::Other,
+            resource: 0,
+            resource_entry: (Kind::Other, SiteId::NONE),
             has_polled: false,
             unnamed: 0,
             pool_jobs: 0,
@@ -146,7 +156,7 @@ impl<R: Runtime> Entries<R> {
             has_checkpoints: false,
             is_parted: false,
             is_round_sure: false,
-            recording,
+            recording: recording.map(Box::new),
         }
     }
 
@@ -183,7 +193,7 @@ impl<R: Runtime> Entries<R> {
 
     /// Returns what was recorded, and records no more.
     pub fn take_recording(&mut self) -> Option<Recording> {
-        self.recording.take()
+        self.recording.take().map(|recording| *recording)
     }
 
     /// Tells whether JavaScript is entered, and the page was told.
@@ -193,7 +203,8 @@ impl<R: Runtime> Entries<R> {
     }
 
     /// Takes an event. A few dozen nanoseconds; no allocation but for names and resources that are new.
-    #[inline]
+    // Where it is known which event it is, as for most callers, nothing is left of the distinction.
+    #[inline(always)]
     pub fn tell(&mut self, event: Event) {
         if self.recording.is_some() && self.is_news(event) {
             self.record(event);
@@ -205,7 +216,7 @@ impl<R: Runtime> Entries<R> {
                 if !self.is_in_entry {
                     self.scopes.forget();
                 }
-                self.phase = Phase::CHECK;
+                (self.phase, self.resource) = (Phase::CHECK, 0);
             }
             Event::Immediates => self.check_scope_begins(),
             Event::CheckEnds => self.check_ends(),
@@ -264,6 +275,7 @@ impl<R: Runtime> Entries<R> {
         self.frame = Frame::None;
         self.is_in_entry = false;
         self.scopes.forget();
+        self.resource = 0;
     }
 
     /// Asks the runtime, and records its answer.
@@ -284,40 +296,67 @@ impl<R: Runtime> Entries<R> {
         self.is_in_entry = true;
         // Within a scope nothing is polled and the phase stays, so the clock need not be read for ticks, which begin where the
         // callback ended.
-        if let Some(scope) = self.scopes.another_entry() {
-            return self.begins_in_scope(scope, None);
+        if let Some(number) = self.scopes.another_entry() {
+            return self.begins_in_scope(number, None);
         }
         let other = self.other_in_check();
         // Node's own use of an object after the immediates, in every turn that has some: nothing is told of it.
         if other.is_none()
-            && let Some(scope) = self.scopes.another_untold_entry()
+            && let Some(number) = self.scopes.another_untold_entry()
         {
-            return self.begins_in_scope(scope, None);
+            return self.begins_in_scope(number, None);
         }
+        if other.is_none() && self.scopes.is_first_entry() {
+            let goes_on = self.goes_on(self.scopes.last().map(|scope| scope.id));
+            let now = if goes_on { self.writer.last() } else { self.enter_at() };
+            return self.begins_in_scope(1, Some(now));
+        }
+        // Where the entry may go on with the one before, it is asked for whom it is before the clock is read.
+        let at = if self.resource == 0 { Some(self.enter_at()) } else { None };
+        let id = other.or_else(|| self.resource_of_entry());
+        match at.or_else(|| if self.goes_on(id) { None } else { Some(self.enter_at()) }) {
+            Some(now) => self.begins_without_scope(now, id),
+            None => {
+                self.writer.drained();
+                let (kind, site) = self.resource_entry;
+                self.callback_begins(self.writer.last(), kind, site);
+            }
+        }
+    }
+
+    /// Reads the clock as an entry begins, and tells what it ends: the poll, and the phase before.
+    #[inline]
+    fn enter_at(&mut self) -> Ticks {
         let now = self.writer.clock().now();
         self.poll_has_returned(Some(now));
         self.enter_phase(now);
-        if let Some(id) = other {
-            return self.begins_without_scope(now, Some(id));
-        }
-        let Some(scope) = self.scopes.last_mut() else {
-            let is_asked = self.has_traces && self.told != Phase::MAIN;
-            let id = if is_asked { self.ask(|runtime| runtime.async_id()) } else { None };
-            return self.begins_without_scope(now, id);
-        };
-        scope.entries += 1;
-        let scope = *scope;
-        self.begins_in_scope(scope, Some(now));
+        now
     }
 
-    /// An entry within this scope begins, at this moment or now.
+    /// Asks for which resource an entry outside of any scope is.
     #[inline]
-    fn begins_in_scope(&mut self, scope: Scope, at: Option<Ticks>) {
-        let Some(Named { class, kind, site, .. }) = self.names.get(scope.name) else {
+    fn resource_of_entry(&mut self) -> Option<u64> {
+        let is_asked = self.has_traces && self.told != Phase::MAIN;
+        if is_asked { self.ask(|runtime| runtime.async_id()) } else { None }
+    }
+
+    /// Tells whether an entry for this resource goes on with what the one before was for: a parser of HTTP that has found the next
+    /// thing in what was read, or is through with it. It begins where that one ended, and the clock need not be read: between
+    /// the two nothing was read from a socket, and nothing else ran.
+    #[inline]
+    fn goes_on(&self, id: Option<u64>) -> bool {
+        self.resource != 0 && id == Some(self.resource)
+    }
+
+    /// The entry of this number within the innermost scope begins, at this moment or now.
+    #[inline]
+    fn begins_in_scope(&mut self, number: u32, at: Option<Ticks>) {
+        let Some(&Scope { name, id, .. }) = self.scopes.last() else { return };
+        let Some(Named { class, kind, site, .. }) = self.names.get(name) else {
             let now = at.unwrap_or_else(|| self.writer.clock().now());
             return self.callback_begins(now, Kind::Other, self.sites.unnamed);
         };
-        match self.part(scope, class) {
+        match self.part(number, id, class) {
             Part::Callback => {
                 let kind = if self.told == Phase::CLOSE { Kind::Close } else { kind };
                 match class {
@@ -337,12 +376,12 @@ impl<R: Runtime> Entries<R> {
     /// Tells which part of a scope an entry is. The callback comes first, and the queue of ticks last, when Node has left the
     /// resource. Between the two Node shortens a list where JavaScript ran for several resources, as it does for timers and
     /// immediates: the same on all versions. A callback that does so itself (`runInAsyncScope`) has that told as ticks.
-    fn part(&mut self, scope: Scope, class: Class) -> Part {
-        match (scope.entries, class) {
+    fn part(&mut self, number: u32, id: u64, class: Class) -> Part {
+        match (number, class) {
             (1, _) => Part::Callback,
             (2, Class::Timers | Class::Immediates) => Part::Node,
-            _ if scope.id == 0 => Part::Ticks,
-            _ if self.ask(|runtime| runtime.async_id()) == Some(scope.id) => Part::Callback,
+            _ if id == 0 => Part::Ticks,
+            _ if self.ask(|runtime| runtime.async_id()) == Some(id) => Part::Callback,
             _ => Part::Ticks,
         }
     }
@@ -358,6 +397,8 @@ impl<R: Runtime> Entries<R> {
         // What the entry before it left behind was drained meanwhile.
         self.writer.drained();
         let (kind, site) = self.without_scope(id);
+        self.resource = id.filter(|_| self.told == Phase::POLL).unwrap_or(0);
+        self.resource_entry = (kind, site);
         self.callback_begins(now, kind, site);
     }
 
@@ -467,12 +508,19 @@ impl<R: Runtime> Entries<R> {
         if self.scopes.is_empty() && !self.is_in_entry {
             self.writer.drained();
         }
+        if !self.is_in_entry && id != self.resource {
+            self.resource = 0;
+        }
         self.scopes.begin(name, id);
     }
 
     fn scope_ends(&mut self) {
         self.scopes.end();
-        if self.scopes.is_empty() && !self.is_in_entry {
+        if self.is_in_entry {
+            return;
+        }
+        self.resource = 0;
+        if self.scopes.is_empty() {
             self.writer.drained();
         }
     }

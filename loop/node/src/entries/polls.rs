@@ -28,8 +28,7 @@ impl<R: Runtime> Entries<R> {
         }
         self.has_polled = true;
         self.time_ms = self.runtime.time_ms();
-        self.phase = Phase::POLL;
-        self.told = Phase::POLL;
+        (self.phase, self.told, self.resource) = (Phase::POLL, Phase::POLL, 0);
         self.writer.phase(Phase::POLL);
         self.writer.iteration();
         self.writer.settle();

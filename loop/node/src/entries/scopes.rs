@@ -5,8 +5,9 @@ use crate::names::NameId;
 /// Scopes within each other that are kept apart; deeper ones are counted only.
 const SCOPES: usize = 64;
 
-/// A scope in which Node calls callbacks.
-#[derive(Clone, Copy, Debug)]
+/// A scope in which Node calls callbacks. Its fields are read one by one, never copied as a whole: it was mostly written just now,
+/// and what is read at once must have been written so, or the processor waits for it.
+#[derive(Debug)]
 pub(super) struct Scope {
     pub(super) name: NameId,
     /// The resource that is called; 0 for none.
@@ -36,30 +37,34 @@ impl Scopes {
         self.open.last()
     }
 
-    /// Returns the innermost, for counting its entries.
+    /// Counts an entry of the innermost, where it is the first one. Returns whether it is.
     #[inline]
-    pub(super) fn last_mut(&mut self) -> Option<&mut Scope> {
-        self.open.last_mut()
+    pub(super) fn is_first_entry(&mut self) -> bool {
+        let first = self.open.last_mut().filter(|scope| scope.entries == 0);
+        first.is_some_and(|scope| {
+            scope.entries = 1;
+            true
+        })
     }
 
-    /// Counts an entry of the innermost, and returns that, where it is not its first one. `None` also in one that Node did not
-    /// tell, in which there may be entries that are none of it.
+    /// Counts an entry of the innermost, and returns which it is, where it is not its first one. `None` also in one that Node did
+    /// not tell, in which there may be entries that are none of it.
     #[inline]
-    pub(super) fn another_entry(&mut self) -> Option<Scope> {
+    pub(super) fn another_entry(&mut self) -> Option<u32> {
         if self.is_untold() { None } else { self.count_another() }
     }
 
     /// The same of one that Node did not tell, once it is known that the entry is its.
     #[inline]
-    pub(super) fn another_untold_entry(&mut self) -> Option<Scope> {
+    pub(super) fn another_untold_entry(&mut self) -> Option<u32> {
         if self.is_untold() { self.count_another() } else { None }
     }
 
     #[inline]
-    fn count_another(&mut self) -> Option<Scope> {
+    fn count_another(&mut self) -> Option<u32> {
         let scope = self.open.last_mut().filter(|scope| scope.entries > 0)?;
         scope.entries += 1;
-        Some(*scope)
+        Some(scope.entries)
     }
 
     /// Begins one that Node does not tell: it ends with [`Scopes::forget`].

@@ -6,7 +6,7 @@
 //! A thread's variables of a library that was loaded later are found by a call, some nanoseconds each time. So what every
 //! event needs is one variable, and that of the main thread is found by comparing a register.
 
-use super::event::{Event, LetGo, Watcher};
+use super::event::{Event, LetGo, TraceEvent, Watcher};
 use super::{js_callback, napi};
 use crate::log;
 use libc::c_void;
@@ -156,12 +156,13 @@ pub(super) fn with_own<R>(f: impl FnOnce(&mut dyn Watcher) -> R) -> Option<R> {
 /// Tells this thread's watcher of an event.
 #[inline]
 pub(super) fn tell(event: Event) {
-    with_state(|state| tell_in(state, event));
+    with_state(|state| tell_in(state, |watcher| watcher.tell(event)));
 }
 
+/// Calls `f` with the watcher, which returns whether JavaScript is entered.
 #[inline(always)]
-fn tell_in(state: &LoopState, event: Event) {
-    let is_entered = with_shared(state.told.get(), |watcher| watcher.tell(event)).unwrap_or(false);
+fn tell_in(state: &LoopState, f: impl FnOnce(&mut dyn Watcher) -> bool) {
+    let is_entered = with_shared(state.told.get(), f).unwrap_or(false);
     state.is_entered.set(is_entered);
 }
 
@@ -170,9 +171,21 @@ fn tell_in(state: &LoopState, event: Event) {
 pub(super) fn tell_entry() {
     with_state(|state| {
         if !state.is_entered.get() {
-            tell_in(state, Event::EntryBegins);
+            tell_in(state, |watcher| watcher.entry_begins());
         }
     });
+}
+
+/// [`tell`] of the end of an entry.
+#[inline]
+pub(super) fn tell_entry_end() {
+    with_state(|state| tell_in(state, |watcher| watcher.entry_ends()));
+}
+
+/// [`tell`] of an event of Node's traces.
+#[inline]
+pub(super) fn tell_trace(event: TraceEvent) {
+    with_state(|state| tell_in(state, |watcher| watcher.trace(event)));
 }
 
 /// [`tell`] of a checkpoint: of those outside of entries nothing is to be told.
@@ -180,7 +193,7 @@ pub(super) fn tell_entry() {
 pub(super) fn tell_checkpoint() {
     with_state(|state| {
         if state.is_entered.get() {
-            tell_in(state, Event::Checkpoint);
+            tell_in(state, |watcher| watcher.tell(Event::Checkpoint));
         }
     });
 }

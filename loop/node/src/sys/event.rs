@@ -75,6 +75,13 @@ pub(crate) type LetGo = Box<dyn FnOnce()>;
 pub(crate) trait Watcher: fmt::Debug {
     /// Something happened. Returns whether JavaScript is entered: then entries within need not be told.
     fn tell(&mut self, event: Event) -> bool;
+    /// [`Watcher::tell`] of [`Event::EntryBegins`], as the following of theirs: each of these comes so often that telling it from the
+    /// others would be felt.
+    fn entry_begins(&mut self) -> bool;
+    /// [`Event::EntryEnds`].
+    fn entry_ends(&mut self) -> bool;
+    /// [`Event::Trace`].
+    fn trace(&mut self, event: TraceEvent) -> bool;
     /// A collection of garbage begins, of the kind that `v8::GCType` has a bit for.
     fn gc_begins(&mut self, kind: u32);
     /// A collection of garbage has ended.

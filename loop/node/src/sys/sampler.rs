@@ -17,6 +17,42 @@ functions! {
     }
 }
 
+/// Words before the addresses: V8's state, and the [`ThreadUse`] then.
+const WORDS_BEFORE: usize = 3;
+
+/// What a thread has used of the system so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ThreadUse {
+    /// Processor time, in nanoseconds.
+    pub(crate) cpu_ns: u64,
+    /// How often it has given up the processor to wait for something.
+    pub(crate) waits: u64,
+}
+
+impl ThreadUse {
+    /// Returns that of this thread. In a signal handler, too: it is one system call.
+    pub(super) fn now() -> ThreadUse {
+        let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+        // SAFETY: it only writes the structure.
+        unsafe { libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr()) };
+        // SAFETY: all zeros are a value of it.
+        let usage = unsafe { usage.assume_init() };
+        let ns = |time: libc::timeval| time.tv_sec as u64 * 1_000_000_000 + time.tv_usec as u64 * 1_000;
+        ThreadUse { cpu_ns: ns(usage.ru_utime) + ns(usage.ru_stime), waits: usage.ru_nvcsw as u64 }
+    }
+}
+
+/// Takes apart what [`sample`] wrote: the thread's use then, and the addresses of V8's frames, innermost first. Nothing where it
+/// wrote nothing.
+pub(crate) fn parts(words: Option<&[u64]>) -> (Option<ThreadUse>, &[u64]) {
+    match words {
+        Some([_state, cpu_ns, waits, addresses @ ..]) => {
+            (Some(ThreadUse { cpu_ns: *cpu_ns, waits: *waits }), addresses)
+        }
+        _ => (None, &[]),
+    }
+}
+
 /// Threads that are known in the handler. Loops beyond have native stacks only.
 const THREADS: usize = 256;
 /// Stack that V8's walk may need, in bytes.
@@ -53,7 +89,7 @@ pub(super) fn add(tid: u32, isolate: *mut c_void) -> Result<(), Missing> {
 }
 
 /// Walks the stack of this thread from within a function that V8 has called, such as that of an interrupt: the addresses that
-/// [`sample`] has after its first word, innermost first. Empty where V8 has another interface.
+/// [`sample`] has after its first words, innermost first. Empty where V8 has another interface.
 pub(super) fn addresses(isolate: *mut c_void) -> Vec<u64> {
     let walk = WALK.load(Ordering::Acquire);
     if walk == 0 {
@@ -61,7 +97,7 @@ pub(super) fn addresses(isolate: *mut c_void) -> Vec<u64> {
     }
     // SAFETY: only `add` stores here, and what it stores is such a function.
     let walk = unsafe { std::mem::transmute::<usize, Walk>(walk) };
-    let (mut frames, mut info) = ([0u64; SAMPLER_WORDS - 1], [0usize; 8]);
+    let (mut frames, mut info) = ([0u64; SAMPLER_WORDS - WORDS_BEFORE], [0usize; 8]);
     // V8 goes from where it was left, which is further out than this frame.
     let here = frames.as_ptr() as u64;
     let state = [addresses as *const () as u64, here, here, 0, 0];
@@ -97,7 +133,7 @@ unsafe extern "C" fn sample(registers: *const SamplerRegisters, words: *mut u64,
     let known = ISOLATES.iter().find(|(thread, _)| thread.load(Ordering::Relaxed) == tid);
     let isolate = known.map_or(null_mut(), |(_, isolate)| isolate.load(Ordering::Acquire));
     let walk = WALK.load(Ordering::Acquire);
-    if isolate.is_null() || walk == 0 || room < 2 || is_stack_small() {
+    if isolate.is_null() || walk == 0 || room <= WORDS_BEFORE || is_stack_small() {
         return 0;
     }
     // SAFETY: only `add` stores here, and what it stores is such a function.
@@ -105,10 +141,26 @@ unsafe extern "C" fn sample(registers: *const SamplerRegisters, words: *mut u64,
     // SAFETY: the caller gives registers for the time of this call.
     let SamplerRegisters { ip, sp, fp, lr } = unsafe { *registers };
     let (state, mut info) = ([ip, sp, fp, lr, 0], [0usize; 8]);
-    let frames = words.wrapping_add(1);
+    let frames = words.wrapping_add(WORDS_BEFORE);
+    let room = room - WORDS_BEFORE;
     // SAFETY: the isolate is this thread's and alive; V8 writes at most so many words, and a structure smaller than ours.
-    unsafe { walk(isolate, &raw const state, frames, room - 1, &raw mut info) };
-    // SAFETY: there is room for a word.
-    unsafe { words.write(info[INFO_STATE] as u64 & u64::from(u32::MAX)) };
-    1 + info[INFO_FRAMES].min(room - 1)
+    unsafe { walk(isolate, &raw const state, frames, room, &raw mut info) };
+    let ThreadUse { cpu_ns, waits } = ThreadUse::now();
+    let before: [u64; WORDS_BEFORE] = [info[INFO_STATE] as u64 & u64::from(u32::MAX), cpu_ns, waits];
+    // SAFETY: there is room for so many words, and more.
+    unsafe { words.cast::<[u64; WORDS_BEFORE]>().write(before) };
+    WORDS_BEFORE + info[INFO_FRAMES].min(room)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_sample_says_is_taken_apart() {
+        let at = ThreadUse { cpu_ns: 5, waits: 6 };
+        assert_eq!(parts(Some(&[1, 5, 6, 70, 80])), (Some(at), &[70, 80][..]));
+        assert_eq!(parts(Some(&[1, 5, 6])), (Some(at), &[][..]));
+        assert_eq!((parts(Some(&[1])), parts(None)), ((None, &[][..]), (None, &[][..])));
+    }
 }

@@ -255,11 +255,14 @@ unsafe extern "C" fn on_event(
         };
         // SAFETY: a name that is not to be copied is constant, and lives as long as the program, as V8's tracing demands.
         let name = unsafe { TraceName::of_event(name) };
-        current::tell(Event::Trace(TraceEvent { phase: phase as u8, name, id, value }));
+        current::tell_trace(TraceEvent { phase: phase as u8, name, id, value });
+    }
+    if wanted & RECORDED == 0 {
+        return 0;
     }
     match installed() {
         // SAFETY: handed on as it came, to the function that stood here.
-        Some(sink) if wanted & RECORDED != 0 => unsafe {
+        Some(sink) => unsafe {
             (sink.add)(
                 this,
                 phase,
@@ -276,7 +279,7 @@ unsafe extern "C" fn on_event(
                 flags,
             )
         },
-        _ => 0,
+        None => 0,
     }
 }
 

@@ -1,7 +1,7 @@
 //! V8 by its mangled names: hooks around entries and collections, the heap's figures, and the id of what an entry is for.
 
 use super::current;
-use super::event::{Event, HeapFigures};
+use super::event::HeapFigures;
 use super::symbols::{self, Missing, functions};
 use super::{sampler, stack_trace};
 use libc::{c_int, c_void};
@@ -222,7 +222,7 @@ unsafe extern "C" fn on_entry(_isolate: *mut c_void) {
 }
 
 unsafe extern "C" fn on_entry_completed(_isolate: *mut c_void) {
-    current::tell(Event::EntryEnds);
+    current::tell_entry_end();
 }
 
 unsafe extern "C" fn on_checkpoint(_isolate: *mut c_void, _data: *mut c_void) {

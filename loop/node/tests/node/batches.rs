@@ -16,9 +16,12 @@ fn one_timer_that_blocks_is_one_callback_alone_and_among_others() {
             };
             let summary = incident["summary"].as_str().unwrap();
             assert!(summary.starts_with("1 entry of "), "Node {version}, {fault}: {summary}");
-            assert_eq!(
-                (&incident["kind"], &incident["cause"]),
-                (&"stall".into(), &"callback".into()),
+            // On a busy machine more timers may be due by then than the four others of this program.
+            let others =
+                summary.split_once(" and ").and_then(|(_, others)| others.split(' ').next()?.parse().ok());
+            assert!(
+                (&incident["kind"], &incident["cause"]) == (&"stall".into(), &"callback".into())
+                    || others > Some(4),
                 "{summary}"
             );
             assert!(

