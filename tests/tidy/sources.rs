@@ -13,6 +13,7 @@ const EMPTY_NAMES: &[&str] = &["common", "helper", "helpers", "misc", "util", "u
 const UNSAFE_FILES: &[(&str, &str)] = &[
     ("loop/probe/src/boottime.rs", "the clock that counts suspension"),
     ("agent/src/capture/target.rs", "promising that a page's words stay where they are"),
+    ("agent/tests/forked.rs", "forking is what it tests"),
     ("agent/tests/mixed_stacks.rs", "code that is made at run time, and a sampler"),
     ("agent/src/eventfd.rs", "the descriptors that wake the agent's thread, and waiting for them"),
     ("agent/src/next_event.rs", "requests to the kernel to ring at another poller's next event"),
@@ -25,6 +26,7 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("agent/stacks/src/handler.rs", "the signal handler"),
     ("agent/stacks/src/memory.rs", "reading this process's memory by system call"),
     ("agent/stacks/src/modules.rs", "the loader's list, and the tables in its mappings"),
+    ("agent/stacks/src/per_process.rs", "a value that is never freed once it was published"),
     ("agent/stacks/src/registers.rs", "the interrupted thread's registers"),
     ("agent/stacks/src/sampler.rs", "calling the program's sampler"),
     ("agent/stacks/src/signal.rs", "installing the handler, and queueing the signal"),
@@ -94,6 +96,7 @@ const TIME_FILES: &[(&str, &str)] = &[
     ("agent/stacks/tests/blocked.rs", "a thread that sleeps is what it looks at"),
     ("agent/stacks/tests/sleeping.rs", "calls that wait for a time are what it looks at"),
     ("agent/stacks/tests/unwind.rs", "a thread that sleeps is what it looks at"),
+    ("agent/tests/forked.rs", "wake-ups a second, of a real idle thread"),
     ("agent/tests/sleep.rs", "wake-ups a second, of a real idle thread"),
     ("benches/", "measuring real time is their purpose"),
     ("examples/", "they block and load a loop on purpose"),

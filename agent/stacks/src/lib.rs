@@ -35,6 +35,7 @@
 compile_error!("loopscope-stacks is for Linux on x86_64 and aarch64");
 
 mod error;
+mod per_process;
 mod target;
 
 mod handler;

@@ -7,8 +7,10 @@
 //! The asking side owns a slot in `Free` and `Ready`, the target's handler in `Filling`. In `Asked` nobody does: a signal
 //! is on its way, and may arrive as late as the thread unblocks it. So a slot is never asked again in `Asked`, and one
 //! that was given back in that state is lent again only when it became `Ready`, or when its thread is gone: the kernel
-//! drops what is queued at a thread that ends.
+//! drops what is queued at a thread that ends. In a forked child all slots are free: none of the threads is there that
+//! were asked.
 
+use crate::per_process::PerProcess;
 use crate::registers::Registers;
 use crate::sampler::{self, SAMPLER_WORDS};
 use crate::target::{DoneWord, TAG_WORDS, TagSource, Target};
@@ -16,7 +18,7 @@ use std::cell::UnsafeCell;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What is copied of a stack, from its top. A stack of 209 frames took 33 kB; what is cut off is lost from the root.
 pub(crate) const STACK_BYTES: usize = 128 * 1024;
@@ -272,8 +274,22 @@ fn touched() -> Box<[u8; STACK_BYTES]> {
 /// The only pointers that the handler believes. Entries are set once, from the first on.
 static TABLE: [AtomicPtr<Slot>; SLOTS] = [const { AtomicPtr::new(std::ptr::null_mut()) }; SLOTS];
 
-/// Slots that were given back.
-static SPARE: Mutex<Vec<Spare>> = Mutex::new(Vec::new());
+/// Slots that were given back; `None` before the first one of a process is lent.
+static SPARE: PerProcess<Mutex<Option<Vec<Spare>>>> = PerProcess::new(|| Mutex::new(None));
+
+fn spare() -> MutexGuard<'static, Option<Vec<Spare>>> {
+    SPARE.get().lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Returns the spare slots of a process that has lent none yet: those that its parent made, whoever had them there.
+fn inherited() -> Vec<Spare> {
+    all()
+        .map(|slot| {
+            slot.unask();
+            Spare { slot, tid: 0, _tags: None }
+        })
+        .collect()
+}
 
 struct Spare {
     slot: &'static Slot,
@@ -302,7 +318,8 @@ pub(crate) fn lend(
     done: Option<DoneWord>,
     may_sample: bool,
 ) -> Option<&'static Slot> {
-    let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut spare = spare();
+    let spare = spare.get_or_insert_with(inherited);
     let is_free = |spare: &Spare| !spare.slot.is_in_flight() || is_gone(spare.tid);
     let slot = match spare.iter().position(is_free) {
         Some(index) => spare.swap_remove(index).slot,
@@ -322,8 +339,7 @@ pub(crate) fn lend(
 
 /// Takes a slot back, in whatever state.
 pub(crate) fn give_back(slot: &'static Slot, target: &Target) {
-    let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
-    spare.push(Spare { slot, tid: target.tid, _tags: target.tags.clone() });
+    spare().get_or_insert_with(inherited).push(Spare { slot, tid: target.tid, _tags: target.tags.clone() });
 }
 
 /// Whether a thread of this process has ended. An id that was given to a new thread counts as alive: that errs on the
