@@ -47,7 +47,7 @@ fn child_has_an_agent_of_its_own(inherited: Agent) {
     let agent = start();
     let mut writer = Writer::builder("child").build();
     let incident = stall(&agent, &mut writer);
-    assert_eq!(incident.loop_words(), "loop child");
+    assert_eq!(incident.loop_words(), "child");
     let labels: Vec<String> = registry::pages().iter().map(|page| page.label().to_owned()).collect();
     assert_eq!(labels, ["child"]);
     // Idle is what nothing has happened to for a while.
@@ -86,6 +86,6 @@ fn an_agent_of_a_forked_child_has_stacks_and_sleeps() {
     writer.resume();
     writer.park();
     assert_eq!(registry::pages().len(), 1);
-    assert_eq!(stall(&agent, &mut writer).loop_words(), "loop parent");
+    assert_eq!(stall(&agent, &mut writer).loop_words(), "parent");
     agent.stop();
 }
