@@ -22,7 +22,7 @@
 //! 7. No chain of frame pointers is followed here: unwinding is done on the copy, elsewhere: `unwind.rs`.
 //! 8. A slot that was asked is never asked again until it was filled: `Slot::try_ask`, `slot::lend`.
 //! 9. Tag words outlive the slot's being asked: `slot::Spare` keeps their owner.
-//! 10. Modules are listed, and their tables copied, on the asking side, under the loader's lock: `modules.rs`.
+//! 10. Modules are listed, and their tables copied, on the asking side: `loader_list.rs`, `modules.rs`.
 //! 11. Whom to ask, and how often, is the caller's to decide.
 //! 12. The program's sampler, where it registered one, is code of others: its author vouches for these rules (`set_sampler` is
 //!     `unsafe`), and it is not called where the alternate stack has no room for it: `Slot::sample_foreign`, `sampler.rs`.

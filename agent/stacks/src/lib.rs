@@ -52,6 +52,7 @@ mod selftest;
 mod sleeping;
 
 mod frame_search;
+mod loader_list;
 mod machine_code;
 mod memory;
 mod modules;
