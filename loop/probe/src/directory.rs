@@ -7,8 +7,8 @@
 //! for [`DEAD_AGE`] from when they were first found dead (see `stale_pages.rs`).
 
 pub use crate::page_file_name::{
-    Owner, PageFile, agent_socket, agent_socket_owner, open_page_file, page_files, pid_namespace,
-    process_start, user_of,
+    Owner, PageFile, agent_socket, agent_socket_owner, open_page_file, page_files, page_files_among,
+    pid_namespace, process_start, user_of,
 };
 pub use crate::page_reader::{
     blank_page, read_counters_into, read_page, read_page_from, read_page_into, read_vitals_into,
