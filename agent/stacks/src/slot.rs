@@ -286,7 +286,7 @@ fn inherited() -> Vec<Spare> {
     all()
         .map(|slot| {
             slot.unask();
-            Spare { slot, tid: 0, _tags: None }
+            Spare { slot, tid: 0, tags: None }
         })
         .collect()
 }
@@ -294,8 +294,22 @@ fn inherited() -> Vec<Spare> {
 struct Spare {
     slot: &'static Slot,
     tid: u32,
-    /// Kept alive while a signal may still make the handler read them.
-    _tags: Option<Arc<dyn TagSource>>,
+    /// Kept alive while a signal may still make the handler read them, and no longer: they are a page of the caller's.
+    tags: Option<Arc<dyn TagSource>>,
+}
+
+impl Spare {
+    /// Whether no handler fills the slot any more.
+    fn is_free(&self) -> bool {
+        !self.slot.is_in_flight() || is_gone(self.tid)
+    }
+}
+
+/// Takes the tags that no handler reads any more, to be dropped without the lock: that runs the caller's code.
+#[must_use]
+fn unread_tags(spare: &mut [Spare]) -> Vec<Arc<dyn TagSource>> {
+    let unread = spare.iter_mut().filter(|spare| spare.tags.is_some() && spare.is_free());
+    unread.filter_map(|spare| spare.tags.take()).collect()
 }
 
 /// Handler only. Returns the slot whose address a signal brought, `None` where it is not one of ours.
@@ -318,19 +332,21 @@ pub(crate) fn lend(
     done: Option<DoneWord>,
     may_sample: bool,
 ) -> Option<&'static Slot> {
-    let mut spare = spare();
-    let spare = spare.get_or_insert_with(inherited);
-    let is_free = |spare: &Spare| !spare.slot.is_in_flight() || is_gone(spare.tid);
-    let slot = match spare.iter().position(is_free) {
-        Some(index) => spare.swap_remove(index).slot,
+    let mut locked = spare();
+    let spare = locked.get_or_insert_with(inherited);
+    let unread = unread_tags(spare);
+    let slot = match spare.iter().position(Spare::is_free) {
+        Some(index) => Some(spare.swap_remove(index).slot),
         // The lock makes this the only one that looks for an empty place.
-        None => {
-            let place = TABLE.iter().find(|entry| entry.load(Ordering::Relaxed).is_null())?;
+        None => TABLE.iter().find(|entry| entry.load(Ordering::Relaxed).is_null()).map(|place| {
             let slot: &'static Slot = Box::leak(Box::new(Slot::new()));
             place.store((&raw const *slot).cast_mut(), Ordering::Release);
             slot
-        }
+        }),
     };
+    drop(locked);
+    drop(unread);
+    let slot = slot?;
     slot.unask();
     slot.set_target(target, words, done);
     slot.may_sample.store(may_sample, Ordering::Relaxed);
@@ -339,7 +355,12 @@ pub(crate) fn lend(
 
 /// Takes a slot back, in whatever state.
 pub(crate) fn give_back(slot: &'static Slot, target: &Target) {
-    spare().get_or_insert_with(inherited).push(Spare { slot, tid: target.tid, _tags: target.tags.clone() });
+    let mut locked = spare();
+    let spare = locked.get_or_insert_with(inherited);
+    spare.push(Spare { slot, tid: target.tid, tags: target.tags.clone() });
+    let unread = unread_tags(spare);
+    drop(locked);
+    drop(unread);
 }
 
 /// Whether a thread of this process has ended. An id that was given to a new thread counts as alive: that errs on the
@@ -372,6 +393,36 @@ mod tests {
         assert!(slot.try_ask(), "what nobody took is dropped");
         slot.unask();
         give_back(other, &target);
+    }
+
+    struct Tags(AtomicU64);
+
+    // SAFETY: the word is the source's own.
+    unsafe impl TagSource for Tags {
+        fn words(&self) -> Vec<*const AtomicU64> {
+            vec![&raw const self.0]
+        }
+    }
+
+    #[test]
+    fn the_words_of_a_slot_that_was_given_back_are_kept_only_while_a_handler_may_read_them() {
+        let words = Arc::new(Tags(AtomicU64::new(7)));
+        let target = Target { tags: Some(words.clone()), ..Target::this_thread() };
+        let lend = || lend(&target, &words.words(), None, true).unwrap();
+        let held = Arc::strong_count(&words);
+        give_back(lend(), &target);
+        assert_eq!(Arc::strong_count(&words), held, "nothing is on its way");
+        let slot = lend();
+        assert!(slot.try_ask());
+        give_back(slot, &target);
+        let other = lend();
+        assert_eq!(Arc::strong_count(&words), held + 1, "a signal is");
+        assert!(slot.try_fill(target.tid, target.handle));
+        slot.copy_tags();
+        slot.copy_no_stack();
+        slot.finish(Registers { ip: 1, sp: 2, fp: 3, lr: 4 }, 5, 6, true, false);
+        give_back(other, &target);
+        assert_eq!(Arc::strong_count(&words), held, "it has arrived");
     }
 
     #[test]
