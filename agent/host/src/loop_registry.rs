@@ -97,6 +97,7 @@ impl LoopRegistry {
             }
         }
         self.left = left;
+        notes.extend(self.refusals.summaries());
         let processes: HashSet<ProcessId> = self.entries.iter().map(FollowedLoop::process).collect();
         self.sums.retain(|process| processes.contains(process));
         notes
@@ -117,11 +118,24 @@ impl LoopRegistry {
             .for_each(|path| directory::remove_dead_pages(path));
     }
 
+    /// Lists the page files, of each directory a bounded number: each is opened, and a directory may be of somebody who makes
+    /// a million of them.
     fn list(&mut self, notes: &mut Vec<String>) -> Vec<PageFile> {
+        /// For each loop that is followed: pages of the dead, sockets, what else is there, and a margin.
+        const NAMES_PER_LOOP: usize = 4;
+        let names_max = self.loops_max.saturating_mul(NAMES_PER_LOOP);
         let mut files = Vec::new();
         for path in &pattern::directories(&self.directories) {
-            match directory::page_files(path) {
-                Ok(found) => files.extend(found),
+            match directory::page_files_among(path, names_max) {
+                Ok((found, has_more)) => {
+                    files.extend(found);
+                    if has_more {
+                        let because = format!("has more than {names_max} files: the others are");
+                        notes.extend(self.refusals.note(path, SkipReason::TooMany, &because));
+                    } else {
+                        self.refusals.forget(path);
+                    }
+                }
                 Err(error) => {
                     let because = format!("cannot be listed: {error}");
                     notes.extend(self.refusals.note(path, SkipReason::Unreadable, &because));

@@ -132,6 +132,57 @@ fn loops_past_the_labels_are_one_and_loops_past_the_bound_are_said() {
     drop(writers);
 }
 
+/// Makes files that are named like pages, of a process that is not there.
+fn litter(directory: &Path, numbers: std::ops::Range<u32>) {
+    numbers.for_each(|number| fs::write(directory.join(format!("7-1-{number}.page")), "no page").unwrap());
+}
+
+#[test]
+fn a_directory_full_of_files_costs_a_bounded_look_and_a_few_lines() {
+    let (scratch, other) = (Scratch::new(), Scratch::new());
+    let mut registry = LoopRegistry::new(vec![scratch.0.clone(), other.0.clone()], KEEP_NS, 100);
+    litter(&scratch.0, 0..1_000);
+    let writer = other.writer("beside");
+    let mut notes = registry.follow(1);
+    assert_eq!(labels(&mut registry), ["beside"]);
+    assert_eq!(registry.left().len(), 400, "four times the loops that are followed");
+    assert_eq!(notes.len(), 1, "{notes:?}");
+    let cut = notes.remove(0);
+    assert!(cut.contains(scratch.0.to_str().unwrap()) && cut.contains("400"), "{cut}");
+    assert_eq!(registry.follow(2), [""; 0], "once");
+    fs::read_dir(&scratch.0).unwrap().flatten().for_each(|entry| fs::remove_file(entry.path()).unwrap());
+    assert_eq!(registry.follow(3), [""; 0]);
+    assert!(registry.left().is_empty());
+    litter(&scratch.0, 0..500);
+    assert_eq!(registry.follow(4), [cut], "it is full again");
+    drop(writer);
+}
+
+#[test]
+fn many_pages_of_a_directory_that_are_skipped_are_a_few_lines_and_a_count() {
+    let (scratch, other) = (Scratch::new(), Scratch::new());
+    let mut registry = LoopRegistry::new(vec![scratch.0.clone(), other.0.clone()], KEEP_NS, 100);
+    // Files of this process, which lives, in the first directory, and one in the second.
+    let own = directory::Owner::this_process();
+    let write = |directory: &Path, number: u32| {
+        let name = format!("{}-{}-{number}.page", own.pid, own.start);
+        fs::write(directory.join(name), "no page").unwrap();
+    };
+    (0..100).for_each(|number| write(&scratch.0, 1_000 + number));
+    write(&other.0, 5_000);
+    assert_eq!(registry.follow(1), [""; 0], "they may be in the making");
+    let notes = registry.follow(2);
+    let of =
+        |directory: &Path| notes.iter().filter(|line| line.contains(directory.to_str().unwrap())).count();
+    assert_eq!((notes.len(), of(&scratch.0), of(&other.0)), (10, 9, 1), "{notes:#?}");
+    assert!(notes.iter().any(|line| line.contains("92 more page files")), "{notes:#?}");
+    assert!(registry.refused().contains(&("damaged", 101)));
+    // More of them are counted, and not said.
+    (100..110).for_each(|number| write(&scratch.0, 1_000 + number));
+    assert_eq!((registry.follow(3), registry.follow(4)), (vec![], vec![]));
+    assert!(registry.refused().contains(&("damaged", 111)));
+}
+
 #[test]
 fn a_count_of_stalls_that_jumps_is_a_number_and_no_work() {
     let scratch = Scratch::new();

@@ -1,7 +1,7 @@
 //! Pages that are passed over: why, how many, and each said once.
 
 use loopscope_probe::raw::page::PageFault;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -51,7 +51,21 @@ impl SkipReason {
 pub(crate) struct SkippedPages {
     counts: [u64; SkipReason::ALL.len()],
     known: HashMap<PathBuf, Known>,
+    lines: BTreeMap<PathBuf, DirectoryLines>,
 }
+
+/// What was said of the files of one directory. Whoever may write there can make as many as they like: the lines are few,
+/// and what is beyond them is a number.
+#[derive(Clone, Copy, Debug, Default)]
+struct DirectoryLines {
+    said: u32,
+    /// Those that were only counted since.
+    unsaid: u64,
+    is_summary_said: bool,
+}
+
+/// So many files of one directory have a line of their own.
+const LINES_MAX: u32 = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Known {
@@ -70,21 +84,56 @@ impl SkippedPages {
         }
         let is_said = is_second || refusal != SkipReason::Damaged;
         self.known.insert(path.to_owned(), Known { refusal, is_said });
-        is_said.then(|| {
-            self.counts[refusal as usize] += 1;
-            format!("{} {because}; skipped", path.display())
+        if !is_said {
+            return None;
+        }
+        self.counts[refusal as usize] += 1;
+        let lines = self.lines.entry(directory_of(path).to_owned()).or_default();
+        if lines.said == LINES_MAX {
+            lines.unsaid += 1;
+            return None;
+        }
+        lines.said += 1;
+        Some(format!("{} {because}; skipped", path.display()))
+    }
+
+    /// Returns a line for each directory that has just had more files skipped than have lines of their own; once, until it
+    /// has none.
+    pub(crate) fn summaries(&mut self) -> Vec<String> {
+        let is_due = |lines: &DirectoryLines| lines.unsaid > 0 && !lines.is_summary_said;
+        let due = self.lines.iter_mut().filter(|(_, lines)| is_due(lines));
+        due.map(|(directory, lines)| {
+            lines.is_summary_said = true;
+            let (count, s) = (lines.unsaid, if lines.unsaid == 1 { "" } else { "s" });
+            format!(
+                "{}: {count} more page file{s} skipped; further ones are only counted, in \
+                 loopscope_host_pages_skipped_total",
+                directory.display()
+            )
         })
+        .collect()
     }
 
     /// Forgets what is not there any more, or can be read now.
     pub(crate) fn retain(&mut self, is_there: impl Fn(&Path) -> bool) {
         self.known.retain(|path, _| is_there(path));
+        let directories: HashSet<&Path> = self.known.keys().map(|path| directory_of(path)).collect();
+        self.lines.retain(|directory, _| directories.contains(&**directory));
+    }
+
+    /// Forgets one of them: what was wrong with it is over.
+    pub(crate) fn forget(&mut self, path: &Path) {
+        self.known.remove(path);
     }
 
     /// Returns how many were refused, by reason.
     pub(crate) fn counts(&self) -> Vec<(&'static str, u64)> {
         SkipReason::ALL.into_iter().map(|refusal| (refusal.name(), self.counts[refusal as usize])).collect()
     }
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(path)
 }
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ mod loop_capturer;
 mod target;
 
 pub(crate) use loop_capturer::{LoopCapturer, NoCapture, Prepared};
+#[cfg(test)]
+pub(crate) use target::target;
 
 use loopscope_probe::raw::barrier::{self, Barrier};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -13,6 +13,7 @@
 //! waits within a callback is signalled once per wait, and its stack is taken to stay the same as long as its thread has
 //! not run. The measured cost is below 1 % of a busy loop at 99 Hz.
 
+mod followed_loops;
 mod names;
 mod sample_times;
 mod sampled_loop;

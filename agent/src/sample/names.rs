@@ -18,13 +18,36 @@ use std::sync::Arc;
 /// A module's name and build id.
 type ModuleKey = (Arc<str>, Option<Arc<str>>);
 
-/// What is known of a loop.
-struct LoopNames {
+/// What the samples of a loop are named by.
+pub(crate) struct LoopNames {
     name: String,
     sites: Vec<Site>,
     runtime: String,
     /// What the runtime says of itself, so of whose frames are.
     description: Arc<Description>,
+}
+
+impl LoopNames {
+    /// Copies them from its page.
+    pub(crate) fn of(page: &LocalPage) -> LoopNames {
+        LoopNames {
+            name: frame_name(page),
+            sites: page.page().sites().read(),
+            runtime: page.page().facts().runtime,
+            description: page.page().description(),
+        }
+    }
+
+    /// Returns what the loop is called.
+    #[cfg(test)]
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns what its runtime says of itself.
+    pub(crate) fn description(&self) -> &Description {
+        &self.description
+    }
 }
 
 /// The frames of each call of a stack, leaf first.
@@ -37,7 +60,7 @@ pub(crate) struct Names<'a> {
     addresses: &'a AddressSources,
     modules: HashMap<ModuleKey, Arc<Module>>,
     /// By the loop's index in the session.
-    loops: Vec<LoopNames>,
+    loops: HashMap<usize, LoopNames>,
     /// Why runtimes did not name their own code.
     troubles: BTreeSet<String>,
 }
@@ -46,20 +69,14 @@ impl<'a> Names<'a> {
     pub(crate) fn new(
         unwinder: &'a Unwinder,
         addresses: &'a AddressSources,
-        pages: &[&LocalPage],
+        loops: HashMap<usize, LoopNames>,
     ) -> Names<'a> {
-        let of_loop = |page: &&LocalPage| LoopNames {
-            name: frame_name(page),
-            sites: page.page().sites().read(),
-            runtime: page.page().facts().runtime,
-            description: page.page().description(),
-        };
         Names {
             symbolizer: Symbolizer::new(Detail::Lines),
             unwinder,
             addresses,
             modules: HashMap::new(),
-            loops: pages.iter().map(of_loop).collect(),
+            loops,
             troubles: BTreeSet::new(),
         }
     }
@@ -76,7 +93,7 @@ impl<'a> Names<'a> {
 
     fn native(&mut self, found: &Found) -> Calls {
         let raw = RawStack { addresses: found.addresses.clone(), ..RawStack::default() };
-        let description = &self.loops[found.loop_index].description;
+        let description = &self.loops[&found.loop_index].description;
         let wanted = |module: &loopscope_stacks::Module| detail_of(description.frame_rules(), module);
         self.symbolizer.name_each_as(&raw, self.unwinder.modules(), wanted)
     }
@@ -84,7 +101,7 @@ impl<'a> Names<'a> {
     /// Returns the frames that runtimes have for calls of their own; empty for a stack that has none.
     fn foreign(&mut self, stacks: &[Stacked], native: &[Calls]) -> Vec<Vec<Option<Told>>> {
         let mut foreign = vec![Vec::new(); stacks.len()];
-        let of = |index: usize| self.loops[stacks[index].found.loop_index].runtime.as_str();
+        let of = |index: usize| self.loops[&stacks[index].found.loop_index].runtime.as_str();
         let runtimes: BTreeSet<&str> = (0..stacks.len()).map(of).collect();
         for runtime in runtimes.into_iter().filter(|runtime| self.addresses.has(runtime)) {
             let own: Vec<usize> = (0..stacks.len()).filter(|index| of(*index) == runtime).collect();
@@ -110,7 +127,7 @@ impl<'a> Names<'a> {
                 None => native.iter().map(Call::Native).collect(),
             })
             .collect();
-        let rules = self.loops[found.loop_index].description.frame_rules();
+        let rules = self.loops[&found.loop_index].description.frame_rules();
         let owners: Vec<FrameOwner> = calls.iter().rev().map(|call| call.owner(rules)).collect();
         let plumbing = plumbing_depth(&owners, found.kind.is_some());
         frames.extend(calls.iter().rev().skip(plumbing).map(|call| self.code(call)));
@@ -128,7 +145,7 @@ impl<'a> Names<'a> {
 
     /// Loop, phase, callback site, drained job, spans.
     fn layout(&self, found: &Found) -> Vec<Frame> {
-        let LoopNames { name, sites, description, .. } = &self.loops[found.loop_index];
+        let LoopNames { name, sites, description, .. } = &self.loops[&found.loop_index];
         let site = |site: SiteId| site_frame(sites.get(site.index()), description);
         let mut frames = vec![loop_frame(name)];
         frames.extend(known_phase(description, found.phase).map(Frame::plain));

@@ -27,12 +27,12 @@ fn a_runtime_names_its_own_code_in_flamegraphs_and_other_loops_keep_native_names
         .map(|(name, runtime)| Writer::builder(name).runtime(runtime).build());
     let pages = registry::pages();
     let page_of = |writer: &Writer| pages.iter().find(|page| std::ptr::eq(page.page(), writer.page()));
-    let pages: Vec<&LocalPage> = writers.iter().filter_map(page_of).collect();
+    let names = writers.iter().filter_map(page_of).map(LoopNames::of).enumerate().collect();
     let (mut sources, jit) = (AddressSources::default(), Arc::new(Jit::default()));
     sources.set("js", jit.clone());
     let mut unwinder = Unwinder::new();
     unwinder.unwind(&own_sample());
-    let mut names = Names::new(&unwinder, &sources, &pages);
+    let mut names = Names::new(&unwinder, &sources, names);
     let own = stacked as fn(usize, Vec<u64>, Vec<u64>) -> Stacked as usize as u64;
     let stacks = [
         stacked(0, vec![0x1000, own], vec![7]),

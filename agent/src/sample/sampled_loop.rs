@@ -49,6 +49,7 @@ pub(crate) struct SampledLoop {
     /// Time for which no sample could be taken: the next one of the same busy period stands for it, too.
     carried: Carried,
     last: Option<Last>,
+    has_samples: bool,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -121,7 +122,18 @@ impl SampledLoop {
             late: None,
             carried: Carried::default(),
             last: None,
+            has_samples: false,
         }
+    }
+
+    /// Returns its index in the session.
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Whether any sample was taken of it.
+    pub(crate) fn has_samples(&self) -> bool {
+        self.has_samples
     }
 
     /// Looks at the loop, and takes a sample where it is due and its thread sleeps; or prepares one where that runs, for
@@ -277,7 +289,7 @@ impl SampledLoop {
         }
     }
 
-    /// At the session's end: a sample that still has not come is lost.
+    /// At the session's end, or the loop's: a sample that still has not come is lost.
     pub(crate) fn finish(&mut self, shared: &mut Shared) {
         self.take_late(shared);
         shared.tally.lost += u64::from(self.late.take().is_some());
@@ -313,6 +325,7 @@ impl SampledLoop {
         let (stack, is_kept) = shared.store.add(found, at_ns, due_ns);
         shared.tally.unkept += u64::from(!is_kept);
         self.weights.recorded(cpu_ns);
+        self.has_samples = true;
         self.last = wait.map(|wait| Last { stack, tags: sample.tags.clone(), wait });
     }
 }
@@ -323,6 +336,12 @@ fn runqueue_ns(schedstat: Option<&File>) -> u64 {
 }
 
 impl Shared {
+    /// Of a session that begins now.
+    pub(crate) fn new(of: Of, addresses: AddressSources, now_ns: u64, period_ns: u64) -> Shared {
+        let (store, tally, unwinder) = (Store::default(), Tally::default(), Unwinder::new());
+        Shared { of, store, tally, unwinder, addresses, begin_ns: now_ns, now_ns, period_ns }
+    }
+
     fn note(&mut self, error: &CaptureError) {
         self.tally.failed += 1;
         self.tally.failure.get_or_insert_with(|| error.to_string());
@@ -332,6 +351,17 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl SampledLoop {
+        /// Records a sample of the calling thread, which runs this loop.
+        pub(crate) fn record_own(&mut self, shared: &mut Shared) {
+            let target = crate::capture::target(&self.page);
+            let mut capturer = loopscope_stacks::Capturer::attach(target).unwrap();
+            let sample = capturer.capture(std::time::Duration::from_secs(30)).unwrap();
+            let due = Due { ns: 5_000_000, busy_since: Ticks(0), cpu_ns: 0, is_fresh: true, wait: None };
+            self.record(shared, &sample, due);
+        }
+    }
 
     #[test]
     fn time_without_a_sample_is_that_of_the_next_one_of_the_same_busy_period() {

@@ -2,16 +2,15 @@
 
 use crate::address_source::{AddressSources, BATCH};
 use crate::capture::{Captures, OFF, captures, make_barrier};
+use crate::sample::followed_loops::FollowedLoops;
 use crate::sample::names::Names;
 use crate::sample::sample_times::SampleTimes;
 use crate::sample::sampled_loop::{SampledLoop, Shared};
-use crate::sample::store::Store;
-use crate::sample::tally::Tally;
+use loopscope_probe::raw::barrier;
 use loopscope_probe::raw::clock::unix_ns;
-use loopscope_probe::raw::{barrier, registry};
 use loopscope_probe::{Clock, Ticks};
 use loopscope_report::profiles::{FlameError, Of, Profile, ProfileSample};
-use loopscope_stacks::{CaptureSupport, Unwinder, block_signal, prepare};
+use loopscope_stacks::{CaptureSupport, block_signal, prepare};
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::Builder;
@@ -63,27 +62,18 @@ fn run(plan: &Plan, addresses: AddressSources, stopped: &Receiver<()>) -> Result
     let Ticks(begin_ns) = clock.now();
     let period_ns = 1_000_000_000 / u64::from(plan.hz.max(1));
     let begin_unix_ns = unix_ns();
-    let mut shared = Shared {
-        of: plan.of,
-        store: Store::default(),
-        tally: Tally::default(),
-        unwinder: Unwinder::new(),
-        addresses,
-        begin_ns,
-        now_ns: clock.now().0,
-        period_ns,
-    };
-    let (mut loops, mut changes) = (Vec::new(), None);
+    let mut shared = Shared::new(plan.of, addresses, begin_ns, period_ns);
+    let mut followed = FollowedLoops::default();
     let end_ns = clock.now().0.saturating_add(plan.length.as_nanos() as u64);
     let mut pace = SampleTimes::new(clock.now().0, period_ns);
     loop {
         let Ticks(now_ns) = clock.now();
         shared.now_ns = now_ns;
-        follow(plan, &mut loops, &mut changes, &mut shared);
-        for watched in &mut loops {
+        followed.follow(plan.loop_name.as_deref(), &mut shared);
+        for watched in &mut followed.loops {
             watched.look(&mut shared);
         }
-        send_prepared(&mut loops, &mut shared, &clock);
+        send_prepared(&mut followed.loops, &mut shared, &clock);
         if now_ns >= end_ns {
             break;
         }
@@ -92,11 +82,11 @@ fn run(plan: &Plan, addresses: AddressSources, stopped: &Receiver<()>) -> Result
             break;
         }
     }
-    for watched in &mut loops {
+    for watched in &mut followed.loops {
         watched.finish(&mut shared);
     }
     let Ticks(now_ns) = clock.now();
-    let mut profile = name(shared, &loops)?;
+    let mut profile = name(shared, followed)?;
     profile.begin_unix_ns = begin_unix_ns;
     profile.lasted_ns = now_ns.saturating_sub(begin_ns);
     profile.interval_ns = period_ns;
@@ -132,36 +122,16 @@ fn send_prepared(loops: &mut [SampledLoop], shared: &mut Shared, clock: &Clock) 
     }
 }
 
-/// Takes in loops that came. Those that went stay, for their names.
-fn follow(plan: &Plan, loops: &mut Vec<SampledLoop>, changes: &mut Option<u64>, shared: &mut Shared) {
-    let now = registry::changes();
-    if changes.replace(now) == Some(now) {
-        return;
-    }
-    for page in registry::pages() {
-        let is_known = loops.iter().any(|watched| watched.page.number() == page.number());
-        let is_wanted = plan.loop_name.as_ref().is_none_or(|name| page.is_called(name));
-        if !is_known && is_wanted {
-            loops.push(SampledLoop::new(page, loops.len(), shared));
-        }
-    }
-}
-
 /// Gives everything its name.
-fn name(shared: Shared, loops: &[SampledLoop]) -> Result<Profile, FlameError> {
+fn name(shared: Shared, followed: FollowedLoops) -> Result<Profile, FlameError> {
     let Shared { of, store, tally, unwinder, addresses, .. } = shared;
     let (stacks, moments) = store.into_parts();
     if let (true, Some(why)) = (stacks.is_empty(), tally.failure.clone()) {
         return Err(FlameError::Unavailable(why));
     }
     let mut profile = Profile::new(of);
-    if let Some(watched) = loops.first() {
-        let facts = watched.page.page().facts();
-        (profile.process, profile.pid) = (facts.process, facts.pid);
-    }
-    loops.iter().for_each(|watched| profile.know_phases(&watched.page.page().description()));
-    let pages: Vec<_> = loops.iter().map(|watched| &watched.page).collect();
-    let mut names = Names::new(&unwinder, &addresses, &pages);
+    let names = followed.into_names(&mut profile);
+    let mut names = Names::new(&unwinder, &addresses, names);
     let numbers: Vec<u32> = stacks.chunks(BATCH).flat_map(|stacks| names.add(stacks, &mut profile)).collect();
     for moment in moments {
         profile.note_moment(ProfileSample { stack: numbers[moment.stack as usize], ..moment });

@@ -1,6 +1,7 @@
 //! Sessions over a real loop thread of a test's own.
 
 use super::*;
+use loopscope_probe::raw::registry;
 use loopscope_probe::{Kind, Phase, Queue, TaskTimes, Writer};
 use loopscope_report::profiles::Format;
 use std::io::{Read, Write};

@@ -180,12 +180,18 @@ async fn timeline(wish: &CaptureRequest, slot: &CapturePermit) -> Result<Written
             (page, follower)
         })
         .collect();
+    let finished = |(page, follower): (LocalPage, Follower)| {
+        follower.finish(page.page(), page.clock().now(), &frame_name(&page))
+    };
+    let mut tracks = Vec::new();
     let follow = async {
         loop {
             tokio::time::sleep(FOLLOW).await;
             for (page, follower) in &mut followed {
                 follower.look(page.page());
             }
+            // A page takes one of the places that the process has for them.
+            tracks.extend(followed.extract_if(.., |(page, _)| page.page().is_closed()).map(finished));
         }
     };
     tokio::select! {
@@ -193,9 +199,8 @@ async fn timeline(wish: &CaptureRequest, slot: &CapturePermit) -> Result<Written
         () = slot.wait(Duration::from_secs(wish.seconds)) => {}
     }
     let mut timeline = Timeline::new(&process_name(), std::process::id(), begin_unix_ns);
-    for (page, follower) in followed {
-        timeline.push(follower.finish(page.page(), page.clock().now(), &frame_name(&page)));
-    }
+    tracks.extend(followed.into_iter().map(finished));
+    tracks.into_iter().for_each(|track| timeline.push(track));
     elsewhere(move || Ok((timeline.trace()?, None))).await?
 }
 

@@ -26,6 +26,8 @@ pub struct Capturer {
     slot: &'static Slot,
     target: Target,
     sleeping: SleepingThread,
+    /// The process that it was made in: in a forked child there is no such thread, and the slot is another's.
+    process: i32,
 }
 
 impl Capturer {
@@ -44,12 +46,16 @@ impl Capturer {
         let may_sample = target.alternate_stack_bytes.is_none_or(has_room);
         let slot = slot::lend(&target, &words, done, may_sample).ok_or(CaptureError::NoSlot)?;
         let sleeping = SleepingThread::new(&target, words);
-        Ok(Capturer { slot, target, sleeping })
+        Ok(Capturer { slot, target, sleeping, process: signal::own_pid() })
     }
 
     /// Returns whom it captures.
     pub fn target(&self) -> &Target {
         &self.target
+    }
+
+    fn is_of_this_process(&self) -> bool {
+        self.process == signal::own_pid()
     }
 
     /// Sends the signal. Never blocks: two or three system calls. A sample that was not taken is dropped.
@@ -58,7 +64,7 @@ impl Capturer {
     /// `InFlight` while the thread has not taken the last signal, `ThreadGone`, `HandlerReplaced`, `SmallAlternateStack`,
     /// `QueueFull`, `System`; and `Unavailable` in a forked child. Nothing was sent then.
     pub fn ask(&mut self) -> Result<(), CaptureError> {
-        if !signal::is_same_process() {
+        if !self.is_of_this_process() {
             return Err(CaptureError::Unavailable(
                 "it was created before a fork, and its thread is the parent's".to_owned(),
             ));
@@ -104,14 +110,15 @@ impl Capturer {
     /// Right after [`ask`](Self::ask), a handler that has just begun may be taken for lost: its sample is then
     /// dropped.
     pub fn recall_lost(&mut self) -> bool {
-        self.slot.is_in_flight()
+        self.is_of_this_process()
+            && self.slot.is_in_flight()
             && crate::thread::is_pending(self.target.tid, signal::number()) == Some(false)
             && self.slot.recall()
     }
 
     /// Returns what has arrived since the last call, also late. Never blocks.
     pub fn take(&mut self) -> Option<Sample> {
-        let found = self.slot.take()?;
+        let found = self.is_of_this_process().then(|| self.slot.take())??;
         Some(Sample {
             at_ns: found.at_ns,
             tags: found.tags,
@@ -167,6 +174,8 @@ impl Capturer {
 
 impl Drop for Capturer {
     fn drop(&mut self) {
-        slot::give_back(self.slot, &self.target);
+        if self.is_of_this_process() {
+            slot::give_back(self.slot, &self.target);
+        }
     }
 }

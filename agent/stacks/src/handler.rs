@@ -22,19 +22,19 @@
 //! 7. No chain of frame pointers is followed here: unwinding is done on the copy, elsewhere: `unwind.rs`.
 //! 8. A slot that was asked is never asked again until it was filled: `Slot::try_ask`, `slot::lend`.
 //! 9. Tag words outlive the slot's being asked: `slot::Spare` keeps their owner.
-//! 10. Modules are listed, and their tables copied, on the asking side, under the loader's lock: `modules.rs`.
+//! 10. Modules are listed, and their tables copied, on the asking side: `loader_list.rs`, `modules.rs`.
 //! 11. Whom to ask, and how often, is the caller's to decide.
 //! 12. The program's sampler, where it registered one, is code of others: its author vouches for these rules (`set_sampler` is
 //!     `unsafe`), and it is not called where the alternate stack has no room for it: `Slot::sample_foreign`, `sampler.rs`.
-//! 13. A forked child has no asking side: `Capturer::ask` compares the process id, and in the child no thread has the id that a
-//!     slot was asked of. Threads that must not be interrupted call `block_signal`.
+//! 13. A forked child has no asking side before it begins one of its own: `Capturer` remembers its process, and in the child
+//!     no thread has the id that a slot was asked of. Threads that must not be interrupted call `block_signal`.
 
 use crate::registers::Registers;
 use crate::slot::{self, STACK_BYTES, Slot};
 use crate::target::own_handle;
 use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
 
-/// The process in which the handler was installed. Written once, before that.
+/// The process in which the handler was installed, or the forked child that has it. Written once in each, before that.
 pub(crate) static PROCESS: AtomicI32 = AtomicI32::new(0);
 
 /// Signals that were not ours. Written by any thread that got one, so added to atomically.

@@ -35,6 +35,7 @@
 compile_error!("loopscope-stacks is for Linux on x86_64 and aarch64");
 
 mod error;
+mod per_process;
 mod target;
 
 mod handler;
@@ -51,6 +52,7 @@ mod selftest;
 mod sleeping;
 
 mod frame_search;
+mod loader_list;
 mod machine_code;
 mod memory;
 mod modules;

@@ -5,6 +5,7 @@
 
 use crate::capturer::Capturer;
 use crate::error::CaptureError;
+use crate::per_process::PerProcess;
 use crate::signal;
 use crate::target::Target;
 use crate::unwinder::Unwinder;
@@ -54,7 +55,16 @@ struct Known {
     tested_at: Option<Instant>,
 }
 
-static KNOWN: Mutex<Known> = Mutex::new(Known::NOTHING);
+/// What a process knows; a forked child has threads of its own, and tests anew.
+#[derive(Debug)]
+struct Tests {
+    /// The handler is installed once, whatever becomes of the test.
+    signal: OnceLock<Result<i32, String>>,
+    known: Mutex<Known>,
+}
+
+static TESTS: PerProcess<Tests> =
+    PerProcess::new(|| Tests { signal: OnceLock::new(), known: Mutex::new(Known::NOTHING) });
 
 /// A test that could not be made, or found a shortcoming, is made again after this long, when somebody asks.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
@@ -98,11 +108,12 @@ impl Known {
 }
 
 fn known() -> MutexGuard<'static, Known> {
-    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
+    TESTS.get().known.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Chooses the signal, installs the handler and tests it. The first call takes some milliseconds, and 2 s where the machine
-/// is very busy, and starts a thread that ends; once captures were found to work, or not to, all calls return that.
+/// is very busy, and starts a thread that ends; once captures were found to work, or not to, all calls return that. In a
+/// forked child the first call does so again.
 pub fn prepare() -> CaptureSupport {
     let settled = known().settled().cloned();
     settled.unwrap_or_else(test)
@@ -143,9 +154,7 @@ impl Capturer {
 }
 
 fn test() -> CaptureSupport {
-    /// The handler is installed once, whatever becomes of the test.
-    static SIGNAL: OnceLock<Result<i32, String>> = OnceLock::new();
-    let found = match SIGNAL.get_or_init(signal::install) {
+    let found = match TESTS.get().signal.get_or_init(signal::install) {
         Ok(signal) => tested(*signal),
         Err(why) => CaptureSupport::Unavailable(why.clone()),
     };

@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::{io, ptr};
 
-/// The signal that was chosen; 0 before. Written once, by [`install`].
+/// The signal that was chosen; 0 before. Written once in a process, by [`install`].
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
 
 /// Chooses a signal and installs the handler; the caller makes sure that this happens once. Returns the signal.
@@ -20,7 +20,13 @@ static SIGNAL: AtomicI32 = AtomicI32::new(0);
 /// Otherwise the first real-time signal that nobody handles, which if pending ends the next program; where the program
 /// handles all of them, the last one, whose other signals are then passed on. `SIGRTMIN` is what the C library leaves to
 /// programs, and is itself left out: it is the one that programs reach for first.
+///
+/// A forked child has its parent's handler, and keeps it: from then on signals of the child's own are captures.
 pub(crate) fn install() -> Result<i32, String> {
+    if PROCESS.load(Ordering::Relaxed) != 0 && is_handler_ours() {
+        PROCESS.store(own_pid(), Ordering::Relaxed);
+        return Ok(number());
+    }
     let is_free = |signal: &i32| matches!(action(*signal), Ok((libc::SIG_DFL, _)));
     let is_unused = |signal: i32| is_free(&signal) || matches!(action(signal), Ok((libc::SIG_IGN, _)));
     let candidates = libc::SIGRTMIN() + 1..=libc::SIGRTMAX();
@@ -89,13 +95,9 @@ fn own_handler() -> usize {
         .expose_provenance()
 }
 
-fn own_pid() -> i32 {
+/// Returns the number of this process, by a system call.
+pub(crate) fn own_pid() -> i32 {
     std::process::id() as i32
-}
-
-/// Whether the process is the one that installed the handler, and not its forked child.
-pub(crate) fn is_same_process() -> bool {
-    PROCESS.load(Ordering::Relaxed) == own_pid()
 }
 
 /// Whether the handler is still ours. One system call.

@@ -7,8 +7,10 @@
 //! The asking side owns a slot in `Free` and `Ready`, the target's handler in `Filling`. In `Asked` nobody does: a signal
 //! is on its way, and may arrive as late as the thread unblocks it. So a slot is never asked again in `Asked`, and one
 //! that was given back in that state is lent again only when it became `Ready`, or when its thread is gone: the kernel
-//! drops what is queued at a thread that ends.
+//! drops what is queued at a thread that ends. In a forked child all slots are free: none of the threads is there that
+//! were asked.
 
+use crate::per_process::PerProcess;
 use crate::registers::Registers;
 use crate::sampler::{self, SAMPLER_WORDS};
 use crate::target::{DoneWord, TAG_WORDS, TagSource, Target};
@@ -16,7 +18,7 @@ use std::cell::UnsafeCell;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What is copied of a stack, from its top. A stack of 209 frames took 33 kB; what is cut off is lost from the root.
 pub(crate) const STACK_BYTES: usize = 128 * 1024;
@@ -272,14 +274,42 @@ fn touched() -> Box<[u8; STACK_BYTES]> {
 /// The only pointers that the handler believes. Entries are set once, from the first on.
 static TABLE: [AtomicPtr<Slot>; SLOTS] = [const { AtomicPtr::new(std::ptr::null_mut()) }; SLOTS];
 
-/// Slots that were given back.
-static SPARE: Mutex<Vec<Spare>> = Mutex::new(Vec::new());
+/// Slots that were given back; `None` before the first one of a process is lent.
+static SPARE: PerProcess<Mutex<Option<Vec<Spare>>>> = PerProcess::new(|| Mutex::new(None));
+
+fn spare() -> MutexGuard<'static, Option<Vec<Spare>>> {
+    SPARE.get().lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Returns the spare slots of a process that has lent none yet: those that its parent made, whoever had them there.
+fn inherited() -> Vec<Spare> {
+    all()
+        .map(|slot| {
+            slot.unask();
+            Spare { slot, tid: 0, tags: None }
+        })
+        .collect()
+}
 
 struct Spare {
     slot: &'static Slot,
     tid: u32,
-    /// Kept alive while a signal may still make the handler read them.
-    _tags: Option<Arc<dyn TagSource>>,
+    /// Kept alive while a signal may still make the handler read them, and no longer: they are a page of the caller's.
+    tags: Option<Arc<dyn TagSource>>,
+}
+
+impl Spare {
+    /// Whether no handler fills the slot any more.
+    fn is_free(&self) -> bool {
+        !self.slot.is_in_flight() || is_gone(self.tid)
+    }
+}
+
+/// Takes the tags that no handler reads any more, to be dropped without the lock: that runs the caller's code.
+#[must_use]
+fn unread_tags(spare: &mut [Spare]) -> Vec<Arc<dyn TagSource>> {
+    let unread = spare.iter_mut().filter(|spare| spare.tags.is_some() && spare.is_free());
+    unread.filter_map(|spare| spare.tags.take()).collect()
 }
 
 /// Handler only. Returns the slot whose address a signal brought, `None` where it is not one of ours.
@@ -302,18 +332,21 @@ pub(crate) fn lend(
     done: Option<DoneWord>,
     may_sample: bool,
 ) -> Option<&'static Slot> {
-    let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
-    let is_free = |spare: &Spare| !spare.slot.is_in_flight() || is_gone(spare.tid);
-    let slot = match spare.iter().position(is_free) {
-        Some(index) => spare.swap_remove(index).slot,
+    let mut locked = spare();
+    let spare = locked.get_or_insert_with(inherited);
+    let unread = unread_tags(spare);
+    let slot = match spare.iter().position(Spare::is_free) {
+        Some(index) => Some(spare.swap_remove(index).slot),
         // The lock makes this the only one that looks for an empty place.
-        None => {
-            let place = TABLE.iter().find(|entry| entry.load(Ordering::Relaxed).is_null())?;
+        None => TABLE.iter().find(|entry| entry.load(Ordering::Relaxed).is_null()).map(|place| {
             let slot: &'static Slot = Box::leak(Box::new(Slot::new()));
             place.store((&raw const *slot).cast_mut(), Ordering::Release);
             slot
-        }
+        }),
     };
+    drop(locked);
+    drop(unread);
+    let slot = slot?;
     slot.unask();
     slot.set_target(target, words, done);
     slot.may_sample.store(may_sample, Ordering::Relaxed);
@@ -322,8 +355,12 @@ pub(crate) fn lend(
 
 /// Takes a slot back, in whatever state.
 pub(crate) fn give_back(slot: &'static Slot, target: &Target) {
-    let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
-    spare.push(Spare { slot, tid: target.tid, _tags: target.tags.clone() });
+    let mut locked = spare();
+    let spare = locked.get_or_insert_with(inherited);
+    spare.push(Spare { slot, tid: target.tid, tags: target.tags.clone() });
+    let unread = unread_tags(spare);
+    drop(locked);
+    drop(unread);
 }
 
 /// Whether a thread of this process has ended. An id that was given to a new thread counts as alive: that errs on the
@@ -356,6 +393,36 @@ mod tests {
         assert!(slot.try_ask(), "what nobody took is dropped");
         slot.unask();
         give_back(other, &target);
+    }
+
+    struct Tags(AtomicU64);
+
+    // SAFETY: the word is the source's own.
+    unsafe impl TagSource for Tags {
+        fn words(&self) -> Vec<*const AtomicU64> {
+            vec![&raw const self.0]
+        }
+    }
+
+    #[test]
+    fn the_words_of_a_slot_that_was_given_back_are_kept_only_while_a_handler_may_read_them() {
+        let words = Arc::new(Tags(AtomicU64::new(7)));
+        let target = Target { tags: Some(words.clone()), ..Target::this_thread() };
+        let lend = || lend(&target, &words.words(), None, true).unwrap();
+        let held = Arc::strong_count(&words);
+        give_back(lend(), &target);
+        assert_eq!(Arc::strong_count(&words), held, "nothing is on its way");
+        let slot = lend();
+        assert!(slot.try_ask());
+        give_back(slot, &target);
+        let other = lend();
+        assert_eq!(Arc::strong_count(&words), held + 1, "a signal is");
+        assert!(slot.try_fill(target.tid, target.handle));
+        slot.copy_tags();
+        slot.copy_no_stack();
+        slot.finish(Registers { ip: 1, sp: 2, fp: 3, lr: 4 }, 5, 6, true, false);
+        give_back(other, &target);
+        assert_eq!(Arc::strong_count(&words), held, "it has arrived");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What unwinding goes by: the process's modules and their tables, and what is remembered of addresses.
 
+use crate::loader_list::Changes;
 use crate::machine_code::Callee;
-use crate::modules::{self, Changes, Module};
+use crate::modules::{self, Module};
 use crate::tables::Bytes;
 use framehop::{
     CacheNative, ExplicitModuleSectionInfo, MayAllocateDuringUnwind, Unwinder as _, UnwinderNative,
@@ -62,7 +63,7 @@ impl Unwinder {
 
     /// Lists the modules anew where some came or went, and forgets what it knows of addresses where that has become much.
     pub(crate) fn renew(&mut self) {
-        if modules::changes() != self.changes {
+        if Changes::now() != self.changes {
             self.refresh();
         }
         if self.begins.len().max(self.called.len()).max(self.led.len()) > REMEMBERED {
@@ -79,7 +80,7 @@ impl Unwinder {
 
     fn refresh(&mut self) {
         // Counted before listing: what is loaded in between is then seen at the next sample.
-        self.changes = modules::changes();
+        self.changes = Changes::now();
         let mut listed = modules::list(&self.modules);
         let is_free = |module: &Module, listed: &[Module]| {
             listed

@@ -180,6 +180,29 @@ fn a_library_whose_file_was_replaced_is_not_named_by_the_new_one() {
     assert!(symbolizer.nameless().iter().any(|nameless| nameless.advice.contains("was replaced")));
 }
 
+/// Set for the process whose library is cut off.
+const CUT: &str = "LOOPSCOPE_CUT_LIBRARY";
+
+/// Whoever touches a mapping whose file was cut off, as by a copy over a library that is in use, is ended by SIGBUS.
+#[test]
+fn a_library_that_was_cut_off_in_place_ends_nobody() {
+    if let Some(path) = std::env::var_os(CUT) {
+        let library = Library::open(Path::new(&path));
+        std::fs::File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
+        let (_, frames) = support::capture(&Target::this_thread());
+        let is_found = functions(&frames).contains(&"modules::support::capture");
+        std::mem::forget(library);
+        // SAFETY: ends the process at once: at an orderly end the loader would read the library.
+        unsafe { libc::_exit(if is_found { 7 } else { 1 }) };
+    }
+    let scratch = Scratch::new("cut");
+    let Some(path) = built(&scratch.0, "libcut.so") else { return };
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    let child = child.args(["--exact", "a_library_that_was_cut_off_in_place_ends_nobody", "--nocapture"]);
+    let told = child.env(CUT, path).output().unwrap();
+    assert_eq!(told.status.code(), Some(7), "{told:?}");
+}
+
 /// Set for the stripped copy of this test's own program.
 const STRIPPED: &str = "LOOPSCOPE_STRIPPED_COPY";
 

@@ -8,7 +8,7 @@
 
 pub use crate::page_file_name::{
     Owner, PageFile, agent_socket, agent_socket_owner, further_agent_socket, open_page_file, page_files,
-    pid_namespace, process_start, told_agent_socket, user_of,
+    page_files_among, pid_namespace, process_start, told_agent_socket, user_of,
 };
 pub use crate::page_reader::{
     blank_page, read_counters_into, read_page, read_page_from, read_page_into, read_vitals_into,

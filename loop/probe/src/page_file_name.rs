@@ -49,13 +49,23 @@ pub struct PageFile {
 /// # Errors
 /// The directory cannot be read; a missing directory is an empty list.
 pub fn page_files(directory: &Path) -> io::Result<Vec<PageFile>> {
-    let entries = match fs::read_dir(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
+    page_files_among(directory, usize::MAX).map(|(files, _)| files)
+}
+
+/// Lists the page files among the first `names_max` names of a directory, as [`page_files`] does, and tells whether it has
+/// more names than that: for directories of others, who may make as many files as they like.
+///
+/// # Errors
+/// The directory cannot be read; a missing directory is an empty list.
+pub fn page_files_among(directory: &Path, names_max: usize) -> io::Result<(Vec<PageFile>, bool)> {
+    let mut entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), false)),
+        entries => entries?.fuse(),
     };
-    let mut files: Vec<PageFile> = entries.flatten().filter_map(|entry| parse_name(entry.path())).collect();
+    let names = entries.by_ref().take(names_max).flatten();
+    let mut files: Vec<PageFile> = names.filter_map(|entry| parse_name(entry.path())).collect();
     files.sort_by_key(|file| (file.owner.pid, file.owner.start, file.number));
-    Ok(files)
+    Ok((files, entries.next().is_some()))
 }
 
 pub(crate) fn parse_name(path: PathBuf) -> Option<PageFile> {

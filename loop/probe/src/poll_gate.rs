@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 /// How long a loop that is about to poll lets a signal arrive that is on its way: a running thread takes one within 5 us.
 const ARRIVAL_MAX: Duration = Duration::from_micros(20);
 
-/// How long one that ends does: afterwards there is nobody to unblock the signal.
-const LAST_ARRIVAL_MAX: Duration = Duration::from_millis(1);
+/// How long one that ends does, asleep, so that an agent without a processor may have this one.
+const LAST_ARRIVAL_MAX: Duration = Duration::from_millis(5);
+const LAST_ARRIVAL_STEP: Duration = Duration::from_micros(50);
 
 /// A writer's share of its gate.
 #[derive(Debug)]
@@ -62,14 +63,19 @@ impl PollGate {
         }
     }
 
-    /// Before the loop's thread goes on without its page: what it does then is not ours to interrupt. A signal that takes
-    /// longer than a millisecond stays blocked.
+    /// Before the loop's thread goes on without its page: what it does then is not ours to interrupt.
+    ///
+    /// A signal that takes longer than some milliseconds, because its agent was preempted between taking the right to send it
+    /// and sending it, arrives afterwards, and may end one wait of the program. It is not blocked against that: nobody would
+    /// be there to unblock it, and whatever thread or program this thread starts would have it blocked, too.
     pub(crate) fn close(&mut self) {
         // One that is pending is handled here: this is no poll.
         self.after_poll();
-        if let Some(signal) = self.gate.close(for_at_most(LAST_ARRIVAL_MAX)) {
-            block(signal);
-        }
+        let mut may_wait = for_at_most(LAST_ARRIVAL_MAX);
+        self.gate.close(|| {
+            std::thread::sleep(LAST_ARRIVAL_STEP);
+            may_wait()
+        });
     }
 
     #[cold]
@@ -172,5 +178,24 @@ mod tests {
         assert!(!is_blocked());
         assert!(gate.want().is_err(), "nothing is asked of a loop that has ended");
         drop(sent);
+    }
+
+    #[test]
+    fn a_signal_that_arrives_after_the_end_is_not_blocked_until_then() {
+        // A thread of its own: a mask that is left would be another test's.
+        let end = || {
+            let gate = Arc::new(CaptureGate::new(false));
+            let mut own = PollGate::new(gate.clone());
+            let sent = gate.want().unwrap().try_send(libc::SIGURG).unwrap();
+            own.close();
+            let was_free = block(libc::SIGURG);
+            (was_free, gate, sent)
+        };
+        let (was_free, gate, sent) = std::thread::spawn(end).join().unwrap();
+        assert!(was_free, "the signal is let through");
+        assert!(!sent.is_handled() && gate.want().is_err());
+        // It arrives late, and nothing is left of it.
+        gate.handled();
+        assert!(sent.is_handled());
     }
 }

@@ -204,8 +204,9 @@ impl Drop for Controller {
 }
 
 static PAGES: Mutex<Vec<LocalPage>> = Mutex::new(Vec::new());
-/// The process that had the list first, 0 before: any other is its forked child. Written once, by any thread;
-/// relaxed, because whoever reads another number than its own is in a child, where it was written before the fork.
+/// The process whose list it is, 0 before the first: any other is its forked child. Written once in each process, by any
+/// thread, in a child with the list locked; relaxed, because whoever reads another number than its own is in a child, where
+/// it was written before the fork, or by a thread that has the lock.
 static OWNER: AtomicU32 = AtomicU32::new(0);
 /// Who holds the list does so for microseconds: where anybody will let go of it, so many tries at this distance are enough.
 const CHILD_TRIES: u32 = 100;
@@ -223,7 +224,8 @@ pub fn pages() -> Vec<LocalPage> {
 }
 
 /// Locks the list. In a forked child a thread that is not there may hold it for ever: then, after some 20 ms, `None`, and the
-/// child does without.
+/// child does without. Once it has the lock, the list is its own, and empty: the loops are its parent's, with its parent's
+/// threads and agent, and their pages are zeros here.
 fn locked() -> Option<MutexGuard<'static, Vec<LocalPage>>> {
     let pid = std::process::id();
     let owner =
@@ -233,12 +235,22 @@ fn locked() -> Option<MutexGuard<'static, Vec<LocalPage>>> {
     }
     for _ in 0..CHILD_TRIES {
         match PAGES.try_lock() {
-            Ok(pages) => return Some(pages),
-            Err(TryLockError::Poisoned(pages)) => return Some(pages.into_inner()),
+            Ok(pages) => return Some(of_child(pages, pid)),
+            Err(TryLockError::Poisoned(pages)) => return Some(of_child(pages.into_inner(), pid)),
             Err(TryLockError::WouldBlock) => std::thread::sleep(CHILD_WAIT),
         }
     }
     None
+}
+
+/// Empties the list, where it is still the parent's. Nothing in it is dropped: observers are the code of others, for threads
+/// that are not here.
+fn of_child(mut pages: MutexGuard<'static, Vec<LocalPage>>, pid: u32) -> MutexGuard<'static, Vec<LocalPage>> {
+    if OWNER.load(Ordering::Relaxed) != pid {
+        std::mem::forget(std::mem::take(&mut *pages));
+        OWNER.store(pid, Ordering::Relaxed);
+    }
+    pages
 }
 
 /// Returns a number that changes whenever [`pages`] does; cheap enough to look at on every tick.

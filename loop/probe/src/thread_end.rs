@@ -49,7 +49,7 @@ impl Drop for PagesOfThread {
                 continue;
             };
             close(&memory);
-            // Destructors that run after this one are the program's: no signal is to reach them.
+            // Destructors that run after this one are the program's: a signal that is on its way is to arrive before.
             PollGate::new(gate).close();
         }
     }

@@ -155,6 +155,30 @@ fn no_forked_child_has_a_page_however_far_its_making_and_dropping_is() {
     });
 }
 
+#[test]
+fn a_forked_child_lists_its_own_loops_and_its_parent_keeps_its_list() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let private = || Writer::builder("listed").private().build();
+    let mut writer = Some(private());
+    let labels = || -> Vec<String> { registry::pages().iter().map(|page| page.label().to_owned()).collect() };
+    let parents = registry::pages().into_iter().find(|page| page.label() == "listed").unwrap();
+    let control = parents.take_control().unwrap();
+    assert!(in_child(|| {
+        let was_empty = labels().is_empty();
+        let own = private();
+        let is_own_watched = registry::pages()[0].take_control().is_some();
+        // One that goes on here, or ends, is none of the child's list.
+        drop(writer.take());
+        let is_there = labels() == ["listed"];
+        let has_grandchild_none = in_child(|| labels().is_empty());
+        drop(own);
+        was_empty && is_own_watched && is_there && has_grandchild_none && labels().is_empty()
+    }));
+    assert!(labels().iter().any(|label| label == "listed"));
+    assert!(parents.take_control().is_none(), "its agent has it still");
+    drop((control, writer));
+}
+
 /// With a lock that is waited for, the first child of these already hangs.
 #[test]
 fn a_child_forked_while_another_thread_has_the_list_can_make_and_end_loops() {
