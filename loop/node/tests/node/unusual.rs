@@ -1,7 +1,8 @@
 //! Unusual ways to start, to end and to be loaded: nothing is told that did not happen, and nothing is left behind.
 
-use crate::nodes::{run, versions};
+use crate::nodes::{run, run_with, versions};
 use serde_json::Value;
+use std::net::TcpListener;
 
 #[test]
 fn a_main_script_that_takes_a_second_is_no_incident() {
@@ -63,5 +64,21 @@ fn a_fault_is_named_beside_nodes_own_profiler_and_with_frozen_intrinsics() {
             let guilty: Vec<String> = ended.incidents.iter().flat_map(crate::guilty).collect();
             assert!(guilty.iter().any(|name| name == "spin"), "{guilty:?} {what}");
         }
+    }
+}
+
+#[test]
+fn a_process_whose_address_another_one_has_is_watched_without_it() {
+    // As the second process of a cluster finds it.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for (version, node) in versions() {
+        let ended = run_with(&node, &[], "faults.cjs", &["spin"], &[("LOOPSCOPE_LISTEN", &address)]);
+        let what = format!("Node {version}: {}", ended.complained);
+        assert_eq!(ended.code, Some(0), "{what}");
+        let why = format!("without metrics and live page: address {address} is in use");
+        assert!(ended.complained.contains(&why), "{what}");
+        let guilty: Vec<String> = ended.incidents.iter().flat_map(crate::guilty).collect();
+        assert!(guilty.iter().any(|name| name == "spin"), "{guilty:?} {what}");
     }
 }
