@@ -236,8 +236,12 @@ fn an_entry_for_another_resource_or_after_another_callback_begins_when_it_does()
 
 #[test]
 fn a_resource_that_was_made_before_we_came_is_unnamed_and_counted() {
-    let played = replay(&format!("{START}200 enter\n= 0\n= 4711\n300 left\n"));
-    assert_eq!((records(&played)[1].as_str(), played.unnamed), ("poll other unnamed 100", 1));
+    let events = "200 enter\n= 0\n= 4711\n300 left\n400 enter\n= 4711\n500 left\n";
+    let played = replay(&format!("{START}{events}"));
+    assert_eq!(
+        (&records(&played)[1..], played.unnamed),
+        (&["poll other unnamed 100".to_owned(), "poll other unnamed 100".to_owned()][..], 2)
+    );
 }
 
 #[test]

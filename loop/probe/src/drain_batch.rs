@@ -70,7 +70,7 @@ impl DrainBatch {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -75,6 +75,7 @@ mod description_names;
 mod directory;
 #[cfg(not(loom))]
 mod drain_batch;
+#[cfg(not(loom))]
 mod drains;
 #[cfg(all(not(loom), target_os = "linux"))]
 mod environment;

@@ -397,7 +397,8 @@ impl<R: Runtime> Entries<R> {
         // What the entry before it left behind was drained meanwhile.
         self.writer.drained();
         let (kind, site) = self.without_scope(id);
-        self.resource = id.filter(|_| self.told == Phase::POLL).unwrap_or(0);
+        let is_known = self.told == Phase::POLL && site != self.sites.unnamed;
+        self.resource = id.filter(|_| is_known).unwrap_or(0);
         self.resource_entry = (kind, site);
         self.callback_begins(now, kind, site);
     }
