@@ -35,7 +35,7 @@ pub(crate) struct SpanContext {
     /// Up to where the frame's time is charged; meaningful once `path` is known.
     charged: Cell<Ticks>,
     /// Spans that were entered between two frames and are open.
-    outer: Cell<u32>,
+    pub(crate) outer: Cell<u32>,
     /// So many of them are the outermost of the frame that runs.
     carried: Cell<u32>,
     pub(crate) index: PathIndex,
@@ -93,16 +93,37 @@ impl SpanContext {
         self.charged.set(at);
     }
 
-    /// The frame ends, in which spans were entered.
+    /// The frame ends, in which spans were entered or which is inside some; what runs then is told by the word `between`.
     #[cold]
-    pub(crate) fn end_spans(&self, at: Ticks) {
+    pub(crate) fn end_spans(&self, at: Ticks, between: u64) {
         if let Some(path) = self.path.take() {
             self.charge(path, at);
+        }
+        self.restore_outer(between);
+    }
+
+    /// The frame that runs is no frame any more, what runs then is told by the word `between`. Returns false, and does nothing,
+    /// where it had spans besides those around it.
+    #[cold]
+    pub(crate) fn end_carried(&self, between: u64) -> bool {
+        let is_untouched = self.charged.get() == self.last.get() && self.depth.get() == self.carried.get();
+        let is_so = is_untouched && self.carried.get() > 0;
+        if is_so {
+            self.path.set(None);
+            self.restore_outer(between);
+        }
+        is_so
+    }
+
+    /// The spans around the frame that ends are open still.
+    #[inline(always)]
+    fn restore_outer(&self, between: u64) {
+        if self.carried.take() > 0 {
+            self.page.open.hand_over(&self.pen, between, self.outer.get());
         }
     }
 
     /// Tells whether spans are open that were entered since the last frame ended: a frame that begins now is inside them.
-    #[inline(always)]
     pub(crate) fn has_outer(&self) -> bool {
         self.outer.get() != 0 && self.is_stack_current()
     }
@@ -119,26 +140,9 @@ impl SpanContext {
         let _ = self.current();
     }
 
-    /// The frame that runs is no frame any more, and has no spans but those around it. Returns false where it has.
-    #[cold]
-    pub(crate) fn has_only_carried(&self) -> bool {
-        let is_untouched = self.charged.get() == self.last.get() && self.depth.get() == self.carried.get();
-        let is_so = is_untouched && self.carried.get() > 0;
-        if is_so {
-            self.path.set(None);
-        }
-        is_so
-    }
-
-    /// A frame has ended that had spans: those around it are open still.
-    #[cold]
-    pub(crate) fn restore_outer(&self) {
-        if self.carried.take() > 0 {
-            self.page.open.hand_over(&self.pen, self.page.now.running.get(), self.outer.get());
-        }
-    }
-
     /// A span is entered between two frames.
+    #[cold]
+    #[inline(never)]
     fn enter_outer(&self, site: SiteId, fields: &str) -> Entered {
         if !self.is_stack_current() {
             self.outer.set(0);
@@ -150,6 +154,8 @@ impl SpanContext {
         Entered { identity: self.identity, parent: None, depth, start: self.last.get() }
     }
 
+    #[cold]
+    #[inline(never)]
     fn leave_outer(&self, depth: u32) {
         // Else it went with one around it, or with the stack that it was on.
         if depth < self.outer.get() {

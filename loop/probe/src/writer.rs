@@ -298,6 +298,16 @@ impl Writer {
     /// ```
     #[inline(always)]
     pub fn begin_at(&mut self, at: Ticks, kind: Kind, site: SiteId, life: TaskTimes) {
+        if self.track.outer.get() != 0 {
+            return self.begin_in_spans(at, kind, site, life);
+        }
+        self.track.last.set(Ticks(at.0.max(self.last().0)));
+        self.begin(kind, site, life);
+    }
+
+    /// [`Writer::begin_at`], perhaps inside spans.
+    #[cold]
+    fn begin_in_spans(&mut self, at: Ticks, kind: Kind, site: SiteId, life: TaskTimes) {
         let has_outer = self.track.has_outer();
         self.track.last.set(Ticks(at.0.max(self.last().0)));
         self.begin(kind, site, life);
@@ -389,14 +399,11 @@ impl Writer {
         if frame != 0 {
             running.set(0);
             if path.get().is_some() {
-                self.track.end_spans(now);
+                self.track.end_spans(now, self.between(now));
                 frame |= SPANS;
             }
             let count = page.recorder().push(pen, [frame, self.ready.0, last.get().0, now.0]);
             page.now.running.set(pen, self.between(now));
-            if frame & SPANS != 0 {
-                self.track.restore_outer();
-            }
             if self.queue.is_none() {
                 self.after |= ENDED;
             }
@@ -455,15 +462,12 @@ impl Writer {
     #[inline(always)]
     pub fn end_untold(&mut self) -> bool {
         let SpanContext { page, pen, frame, last, path, .. } = &*self.track;
-        let has_spans = path.get().is_some();
-        if has_spans && !self.track.has_only_carried() {
+        let between = self.between(last.get());
+        if path.get().is_some() && !self.track.end_carried(between) {
             return false;
         }
         frame.set(0);
-        page.now.running.set(pen, self.between(last.get()));
-        if has_spans {
-            self.track.restore_outer();
-        }
+        page.now.running.set(pen, between);
         true
     }
 

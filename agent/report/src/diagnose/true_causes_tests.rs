@@ -141,6 +141,12 @@ fn starved() -> Vec<TrueCause> {
             forbidden: but(&["starved_of_cpu"]),
         },
         TrueCause {
+            name: "starved, by the word of one incident alone",
+            evidence: with(well(), |evidence| evidence.incidents = vec![incident(Class::StarvedOfCpu)]),
+            found: &[("starved_of_cpu", Certainty::Possible)],
+            forbidden: but(&["starved_of_cpu"]),
+        },
+        TrueCause {
             name: "starved by steal",
             evidence: suffers(steal, &[(Class::StarvedOfCpu, 3)], None),
             found: &[("starved_of_cpu", Certainty::Likely)],
