@@ -73,6 +73,12 @@ impl CodeMap {
         self.text_bytes = self.pieces.values().map(|piece| piece.name.len()).sum();
     }
 
+    /// Nothing is known any more of the code that there is.
+    pub fn forget_all(&mut self) {
+        self.pieces.clear();
+        self.text_bytes = 0;
+    }
+
     /// Code has moved.
     pub fn moved(&mut self, from: usize, to: usize) {
         if let Some(piece) = self.pieces.remove(&from) {

@@ -1,6 +1,6 @@
 //! Unusual ways to start, to end and to be loaded: nothing is told that did not happen, and nothing is left behind.
 
-use crate::nodes::{run, versions};
+use crate::nodes::{run, run_with, versions};
 use serde_json::Value;
 
 #[test]
@@ -63,5 +63,17 @@ fn a_fault_is_named_beside_nodes_own_profiler_and_with_frozen_intrinsics() {
             let guilty: Vec<String> = ended.incidents.iter().flat_map(crate::guilty).collect();
             assert!(guilty.iter().any(|name| name == "spin"), "{guilty:?} {what}");
         }
+    }
+}
+
+#[test]
+fn a_worker_that_listens_without_being_watched_ends_with_its_listener() {
+    for (version, node) in versions() {
+        // What the C library frees is written over: whoever uses it then finds no lock.
+        let written_over = [("MALLOC_PERTURB_", "165")];
+        let ended = run_with(&node, &[], "lives.cjs", &["listens-after-stop"], &written_over);
+        let what = format!("Node {version}: {}", ended.complained);
+        assert_eq!((ended.code, &*ended.said), (Some(0), "told\n"), "{what}");
+        assert!(!ended.incidents.is_empty(), "{what}");
     }
 }
