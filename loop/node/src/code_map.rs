@@ -39,7 +39,7 @@ pub struct CodeMap {
     /// Bytes of all names.
     text_bytes: usize,
     count: u32,
-    /// V8 tells of new code.
+    /// V8 has told of the code that there was, as far as it was asked, and tells of new code.
     pub is_followed: bool,
 }
 

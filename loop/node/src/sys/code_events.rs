@@ -1,9 +1,9 @@
 //! V8's events of new and moved code, into the map of this thread's isolate.
 //!
-//! Where loopscope comes before the program, new code is followed from then on: that takes 0.9 us for each function that is
-//! compiled, once, and collections no longer (Node 20 and 24, two processors). Where it comes later, code is followed from the
-//! first stall that needs names. To tell of the code that there is, V8 goes through all objects of the heap then, on the thread of a
-//! loop that is late already: 4 to 6 ms of processor time for 10 MB of small objects. So of a large heap only new code is followed.
+//! At the first stall that needs names V8 is asked for the code that there is. For that it goes through all objects of the heap, on the
+//! thread of a loop that is late already: 4 to 6 ms of processor time for 10 MB of small objects. So of a large heap only what was
+//! followed is known. Where loopscope comes before the program, that is all but Node's own: new code is followed from the start
+//! then, which takes 0.9 us for each function that is compiled, once, and collections no longer (Node 20 and 24, two processors).
 //!
 //! Events come on the loop's thread, which does not wait for a thread of ours that reads the map: what comes meanwhile is kept, and
 //! goes into the map with the next event.
@@ -73,8 +73,8 @@ enum Change<'a> {
         to: usize,
     },
     Removed(usize),
-    /// All is told from now on.
-    Followed(bool),
+    /// V8 has told of all that it will tell of what there was.
+    Made,
 }
 
 impl Change<'_> {
@@ -83,7 +83,7 @@ impl Change<'_> {
             Change::Added { start, bytes, name } => map.add(start, bytes, &name),
             Change::Moved { from, to } => map.moved(from, to),
             Change::Removed(start) => map.removed(start),
-            Change::Followed(is_followed) => map.is_followed = is_followed,
+            Change::Made => map.is_followed = true,
         }
     }
 
@@ -94,7 +94,7 @@ impl Change<'_> {
             }
             Change::Moved { from, to } => Change::Moved { from, to },
             Change::Removed(start) => Change::Removed(start),
-            Change::Followed(is_followed) => Change::Followed(is_followed),
+            Change::Made => Change::Made,
         }
     }
 }
@@ -106,6 +106,8 @@ struct OwnCode {
     map: Arc<Mutex<CodeMap>>,
     /// V8 tells of it.
     is_followed: bool,
+    /// The map is made.
+    is_made: bool,
     /// Changes that are not in the map yet, because another thread had it.
     late: Vec<Change<'static>>,
     /// Some did not fit.
@@ -114,7 +116,7 @@ struct OwnCode {
 
 impl OwnCode {
     fn new(isolate: *mut c_void, map: Arc<Mutex<CodeMap>>) -> OwnCode {
-        OwnCode { isolate, map, is_followed: false, late: Vec::new(), is_late_lost: false }
+        OwnCode { isolate, map, is_followed: false, is_made: false, late: Vec::new(), is_late_lost: false }
     }
 
     /// Returns the map with all that was late, unless another thread has it.
@@ -138,7 +140,7 @@ impl OwnCode {
         }
         if self.late.len() >= LATE {
             self.is_late_lost = true;
-            self.late.retain(|change| matches!(change, Change::Followed(_)));
+            self.late.retain(|change| matches!(change, Change::Made));
         }
         self.late.push(change.into_owned());
     }
@@ -163,32 +165,39 @@ pub(super) fn catch_up() {
     with_code(|code| drop(code.try_map()));
 }
 
-/// Has V8 tell of this thread's code, unless it does: of what there is, too, where the heap is small. Returns whether it begins now.
+/// Makes the map of this thread's code, unless it is made: V8 tells of what there is, too, where the heap is small. Returns whether it
+/// did.
 pub(super) fn follow() -> bool {
-    begin(|| match Isolate::current().and_then(|isolate| isolate.heap()) {
-        Ok(heap) if heap.used <= HEAP_BYTES => EXISTING_TOO,
-        Ok(heap) => {
-            TOO_LARGE.store(heap.used, Ordering::Relaxed);
-            NEW
+    let make = |code: &mut OwnCode| (!std::mem::replace(&mut code.is_made, true)).then_some(code.is_followed);
+    let Some(is_followed) = with_code(make).flatten() else { return false };
+    let heap = Isolate::current().and_then(|isolate| isolate.heap());
+    let is_small = heap.as_ref().is_ok_and(|heap| heap.used <= HEAP_BYTES);
+    if is_small {
+        tell(EXISTING_TOO);
+    } else {
+        TOO_LARGE.store(heap.map_or(0, |heap| heap.used), Ordering::Relaxed);
+        if !is_followed {
+            tell(NEW);
         }
-        Err(_) => NEW,
-    })
+    }
+    with_code(|code| code.change(Change::Made));
+    is_small
 }
 
-/// Has V8 tell of this thread's new code: where there is no other yet.
-pub(super) fn follow_new() -> bool {
-    begin(|| NEW)
+/// Has V8 tell of this thread's new code: before there is any of the program's.
+pub(super) fn follow_new() {
+    tell(NEW);
 }
 
-fn begin(options: impl FnOnce() -> c_int) -> bool {
-    let Ok(calls) = CodeCalls::find() else { return false };
-    let begins =
-        |code: &mut OwnCode| (!std::mem::replace(&mut code.is_followed, true)).then_some(code.isolate);
-    let Some(isolate) = with_code(begins).flatten() else { return false };
-    // SAFETY: the isolate is this thread's; the function lives as long as the process.
-    unsafe { (calls.set_handler)(isolate, options(), Some(on_event)) };
-    with_code(|code| code.change(Change::Followed(true)));
-    true
+fn tell(options: c_int) {
+    let follow = |code: &mut OwnCode| {
+        code.is_followed = true;
+        code.isolate
+    };
+    if let (Ok(calls), Some(isolate)) = (CodeCalls::find(), with_code(follow)) {
+        // SAFETY: the isolate is this thread's; the function lives as long as the process.
+        unsafe { (calls.set_handler)(isolate, options, Some(on_event)) };
+    }
 }
 
 /// Bytes of the heap that was too large; 0 where none was. Said by a thread of ours: a loop waits for no line.
@@ -205,8 +214,8 @@ pub(super) fn say_what_is_missing() {
 
 fn too_large(used: u64) -> String {
     format!(
-        "for those that were compiled before the first stall V8 would go through the heap of {} MiB while the loop waits; new ones \
-         are known",
+        "for code that it compiled before it was followed, V8 would go through the heap of {} MiB while the loop waits; newer code is \
+         known",
         used >> 20
     )
 }
@@ -265,7 +274,7 @@ mod tests {
         code.change(added(0x1000, "JS:~one /a.js:1:1"));
         let reading = map.lock().unwrap();
         // Whoever waited here would wait for ever.
-        code.change(Change::Followed(true));
+        code.change(Change::Made);
         code.change(added(0x2000, "JS:~two /a.js:2:1"));
         code.change(Change::Moved { from: 0x1000, to: 0x3000 });
         assert_eq!((name(&reading, 0x1000).as_deref(), name(&reading, 0x2000)), (Some("one"), None));
@@ -282,7 +291,7 @@ mod tests {
         let mut code = OwnCode::new(std::ptr::null_mut(), map.clone());
         code.change(added(0x1000, "JS:~one /a.js:1:1"));
         let reading = map.lock().unwrap();
-        code.change(Change::Followed(true));
+        code.change(Change::Made);
         for _ in 0..=LATE {
             code.change(Change::Moved { from: 0x1000, to: 0x1000 });
         }
