@@ -56,7 +56,6 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("loop/node/src/sys/js_callback.rs", "Node's interface for functions that any thread has called"),
     ("loop/node/src/sys/module.rs", "functions that Node calls"),
     ("loop/node/src/sys/napi.rs", "Node's interface for addons"),
-    ("loop/node/src/sys/pool_memory.rs", "static variables of libuv's pool"),
     ("loop/node/src/sys/probe_job.rs", "a job of ours in libuv's pool"),
     ("loop/node/src/sys/sampler.rs", "V8's stack in a signal handler"),
     ("loop/node/src/sys/stack_trace.rs", "JavaScript's stack by interrupt"),

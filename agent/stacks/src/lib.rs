@@ -72,6 +72,7 @@ pub mod thread;
 pub use capturer::Capturer;
 pub use elf_symbols::{ElfSymbol, ElfSymbols, SymbolKind, SymbolTable};
 pub use error::{CaptureError, SleepingError};
+pub use memory::Memory;
 pub use modules::Module;
 pub use registers::Registers;
 pub use sample::{Sample, SampleSource};

@@ -8,12 +8,16 @@ use std::os::unix::fs::FileExt;
 /// This process's memory: by `process_vm_readv`, or by `/proc/self/mem` where a filter on system calls forbids that.
 ///
 /// A forked child that inherits the file would read its parent, so it is never kept for long.
-pub(crate) struct Memory {
+#[derive(Debug)]
+pub struct Memory {
     file: Option<File>,
 }
 
 impl Memory {
     /// Tries the call once, and opens the file only where it is refused.
+    ///
+    /// # Errors
+    /// Neither can be had.
     pub fn open() -> io::Result<Memory> {
         let known = 0_u8;
         let called = call((&raw const known).addr() as u64, &mut [1]);

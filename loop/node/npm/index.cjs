@@ -3,6 +3,16 @@
 
 const path = require('path');
 const worker = require('worker_threads');
+const { AsyncLocalStorage } = require('async_hooks');
+const { isMap, isProxy } = require('util').types;
+const ticks = require('./ticks.cjs');
+
+// What answers while the loop is blocked runs at any place of the program's code. So it calls nothing that the program may have
+// put in place of Node's own since: only what is taken here.
+const { apply, getOwnPropertyDescriptor } = Reflect;
+const { hasOwnProperty } = Object.prototype;
+const { getStore } = AsyncLocalStorage.prototype;
+const getOfMap = Map.prototype.get;
 
 // Where the addon of this thread is, for every copy of this file: one is preloaded, another one may be the program's.
 const KEY = Symbol.for('loopscope');
@@ -45,6 +55,7 @@ function lines(options) {
   }
   if (process.env.LOOPSCOPE_ANNOUNCE) texts.push('announce=true');
   if (options.isAttached) texts.push('attached=true');
+  if (options.isPreloaded) texts.push('preloaded=true');
   return texts.join('\n');
 }
 
@@ -55,16 +66,25 @@ function versions() {
 // The program's own context: an AsyncLocalStorage, and under which key its store has a name.
 let context = null;
 
+// What a store has under the key, without a call of a getter or of a proxy's traps.
+function ownValue(store) {
+  if (typeof store !== 'object' || store === null || isProxy(store)) return undefined;
+  if (isMap(store)) return apply(getOfMap, store, [context.key]);
+  const property = getOwnPropertyDescriptor(store, context.property);
+  return property && apply(hasOwnProperty, property, ['value']) ? property.value : undefined;
+}
+
 function nameOfContext() {
-  const store = context?.storage.getStore();
-  const name = store instanceof Map ? store.get(context.key) : typeof store === 'string' ? store : store?.[context.key];
+  if (!context) return '';
+  const store = apply(getStore, context.storage, []);
+  const name = typeof store === 'string' ? store : ownValue(store);
   return typeof name === 'string' ? name : '';
 }
 
 // What the addon asks while the loop is blocked. Whatever goes wrong here is no matter of the program's.
 function answer(question) {
   try {
-    return question === 'ticks' ? require('./ticks.cjs').onlyTick() : nameOfContext();
+    return question === 'ticks' ? ticks.onlyTick() : nameOfContext();
   } catch {
     return null;
   }
@@ -101,6 +121,7 @@ function attach(options) {
   const limit = require('v8').getHeapStatistics().heap_size_limit;
   const isMain = String(worker.isMainThread);
   addon.start(loop, script, thread, String(limit), isMain, answer, versions(), lines(options));
+  addon.named(String(context !== null));
   // After a main script that is none of CommonJS's there is more to come of the start. Asked when the script has run.
   if (worker.isMainThread && !options.isAttached) {
     queueMicrotask(() => process.mainModule || (process[KEY] && process[KEY].addon.module()));
@@ -182,9 +203,12 @@ function onStall(listener) {
   };
 }
 
-// Has what blocks the loop named by the program's own AsyncLocalStorage: its store is the name, or has it under `key`.
+// Has what blocks the loop named by the program's own AsyncLocalStorage: its store is the name, or has it under `key`, as an entry
+// of a Map or a property of its own that is no getter.
 function nameBy(storage, key = 'label') {
-  context = storage ? { storage, key } : null;
+  const isKnown = storage instanceof AsyncLocalStorage;
+  context = isKnown ? { storage, key, property: typeof key === 'symbol' ? key : String(key) } : null;
+  if (process[KEY]) process[KEY].addon.named(String(context !== null));
 }
 
 // What was counted so far, without what runs now; null where nothing is watched.

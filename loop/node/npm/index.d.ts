@@ -74,7 +74,7 @@ export interface Snapshot {
 export function snapshot(): Snapshot | null;
 
 /**
- * Names what blocks the loop by the program's AsyncLocalStorage: its store is the name, or has it under `key` (default: 'label'). The store is read only while the loop is blocked. Call it without arguments to turn this off.
+ * Names what blocks the loop by the program's AsyncLocalStorage: its store is the name, or has it under `key` (default: 'label'), as an entry of a Map or as its own property that is no getter. The store is read only while the loop is blocked. Call it without arguments to turn this off.
  */
 export function nameBy(storage?: { getStore(): unknown }, key?: string): void;
 /** A count, and the total time in nanoseconds. */

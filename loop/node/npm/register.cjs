@@ -28,7 +28,7 @@ function say(error) {
 }
 
 try {
-  if (!isPackageManager()) require('./index.cjs').start();
+  if (!isPackageManager()) require('./index.cjs').start({ isPreloaded: true });
 } catch (error) {
   say(error);
 }

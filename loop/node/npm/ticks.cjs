@@ -1,11 +1,26 @@
 'use strict';
 // Which function waits in the queue of process.nextTick: found once, by a look at what process.nextTick itself refers to, as a
-// debugger does. Loaded when a flood of ticks blocks the loop for the first time; nothing is changed.
+// debugger does, when a flood of ticks blocks the loop for the first time; nothing is changed. That happens at any place of the
+// program's code: what it needs is taken here, before the program can put something else in its place.
+
+// Node's own loader of its modules, also where a program replaces `Module._load` later; `inspector` takes a ms to load.
+const { getBuiltinModule } = process;
+const load = getBuiltinModule || require('module')._load;
 
 const LOOKED_AT = 16;
+const KEY = Symbol.for('loopscope.queue');
+const { isArray } = Array;
+const { apply } = Reflect;
+const { startsWith } = String.prototype;
+
+// The first of a list of the inspector's that `isIt`.
+function first(list, isIt) {
+  for (let at = 0; at < list.length; at++) if (isIt(list[at])) return list[at];
+  return undefined;
+}
 
 function findQueue() {
-  const { Session } = require('inspector');
+  const { Session } = load('inspector');
   const session = new Session();
   session.connect();
   try {
@@ -15,18 +30,20 @@ function findQueue() {
       return result;
     };
     const propertiesOf = (objectId) => post('Runtime.getProperties', { objectId, ownProperties: true });
-    const { result } = post('Runtime.evaluate', { expression: 'process.nextTick', silent: true });
-    const scopes = propertiesOf(result.objectId).internalProperties.find(({ name }) => name === '[[Scopes]]');
-    for (const scope of propertiesOf(scopes.value.objectId).result) {
-      const isClosure = scope.value?.objectId && scope.value.description?.startsWith('Closure');
-      const found = isClosure && propertiesOf(scope.value.objectId).result.find(({ name }) => name === 'queue');
+    // A getter of the program's is not called.
+    const { result } = post('Runtime.evaluate', { expression: 'process.nextTick', silent: true, throwOnSideEffect: true });
+    const scopes = first(propertiesOf(result.objectId).internalProperties, ({ name }) => name === '[[Scopes]]');
+    const chain = propertiesOf(scopes.value.objectId).result;
+    for (let at = 0; at < chain.length; at++) {
+      const { objectId: closure, description } = chain[at].value || {};
+      if (!closure || typeof description !== 'string' || !apply(startsWith, description, ['Closure'])) continue;
+      const found = first(propertiesOf(closure).result, ({ name }) => name === 'queue');
       if (!found) continue;
       // The one way from an object of the inspector's to the object itself is to call a function with it.
-      const key = Symbol.for('loopscope.queue');
       const { objectId } = found.value;
       post('Runtime.callFunctionOn', { objectId, functionDeclaration: 'function () { globalThis[Symbol.for("loopscope.queue")] = this; }' });
-      const queue = globalThis[key];
-      delete globalThis[key];
+      const queue = globalThis[KEY];
+      delete globalThis[KEY];
       return queue;
     }
     return null;
@@ -46,6 +63,7 @@ function onlyTick() {
   let only = null;
   let left = LOOKED_AT;
   for (let ring = queue?.tail; ring && left > 0; ring = ring.next) {
+    if (!isArray(ring.list)) return null;
     for (let at = ring.bottom; at !== ring.top && left > 0; at = (at + 1) % ring.list.length, left--) {
       const waiting = ring.list[at]?.callback;
       if (typeof waiting !== 'function' || (only && waiting !== only)) return null;

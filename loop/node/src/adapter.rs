@@ -354,6 +354,15 @@ impl Watcher for Adapter {
         self.hooks = gauge.map(|gauge| (counts, gauge));
     }
 
+    fn code_was_mapped(&mut self, ns: u64) {
+        // Only who has made one has this number.
+        if let Some(gauges) = &mut self.gauges
+            && let Some(gauge) = gauges.add("code_map", "", GaugeType::Gauge, GaugeUnit::Nanoseconds)
+        {
+            gauges.set(gauge, ns);
+        }
+    }
+
     fn threw(&mut self) {
         self.entries.threw();
     }
@@ -405,7 +414,6 @@ impl Watcher for Adapter {
     fn end(mut self: Box<Self>) -> Option<LetGo> {
         self.unhook();
         self.hooked.trace.inspect(|sink| sink.release());
-        self.isolate.forget_stacks();
         let recording = self.entries.take_recording();
         if let (Some(path), Some(recording)) = (&self.record_to, recording)
             && let Err(error) = std::fs::write(path, recording.to_string())

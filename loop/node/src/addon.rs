@@ -2,6 +2,7 @@
 
 use crate::ablation::Ablation;
 use crate::adapter::{Adapter, Parts};
+use crate::agent_start::Starting;
 use crate::description::{Knowledge, description};
 use crate::pool::waits::PoolWaits;
 use crate::pool::{PROGRAM, PoolObserver, symbols};
@@ -16,6 +17,7 @@ use loopscope_probe::raw::{barrier, switch};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// The functions, by name.
 pub(crate) const FUNCTIONS: &[Named] = &[
@@ -25,6 +27,7 @@ pub(crate) const FUNCTIONS: &[Named] = &[
     (c"url", url),
     (c"label", label),
     (c"module", module),
+    (c"named", named),
     (c"hooks", hooks),
     (c"threw", threw),
     (c"counts", counts),
@@ -48,30 +51,15 @@ const RUNTIME: &str = "node";
 /// The process's agent, from the first loop that was watched to the end of the main thread's.
 static AGENT: Mutex<AgentState> = Mutex::new(AgentState::None);
 
-/// How far the agent's start has come. Locked while one begins, which makes a socket file that it has to remove again.
-static BEGINNING: Mutex<Beginning> = Mutex::new(Beginning { is_over: false, has_begun: false });
-
-struct Beginning {
-    /// The process ends: no agent is to begin any more.
-    is_over: bool,
-    has_begun: bool,
-}
+/// How long the loop's thread waits at the end for an agent that begins, so that it leaves no socket file: mostly some ms.
+const END_WITHIN: Duration = Duration::from_millis(500);
 
 enum AgentState {
     None,
-    Starting(JoinHandle<Option<Agent>>),
+    Starting(Starting<Agent>),
     Running(Agent),
-}
-
-impl AgentState {
-    /// Waits for one that starts.
-    fn started(self) -> Option<Agent> {
-        match self {
-            AgentState::None => None,
-            AgentState::Starting(starting) => starting.join().ok().flatten(),
-            AgentState::Running(agent) => Some(agent),
-        }
-    }
+    /// One that nobody wants any more ends beside the program.
+    Ending(JoinHandle<()>),
 }
 
 /// `start(name, process, thread, heapLimit, isMain, helper, versions, options)`: begins to watch the loop of this thread, and
@@ -95,6 +83,7 @@ fn watch(caller: &Caller, arguments: &[String]) -> Result<(), Missing> {
     let trace = trace_sink();
     // Without its entries nothing is known of a loop but when it polls, which tells of stalls that were not.
     isolate.can_hook_entries()?;
+    caller.end_with_environment()?;
     say_what_else_is_missing(&isolate);
     let is_probed = is_main && !symbols::are_possible(Path::new(PROGRAM));
     let known = Knowledge {
@@ -134,7 +123,7 @@ fn watch(caller: &Caller, arguments: &[String]) -> Result<(), Missing> {
         pool_waits,
         is_main,
     };
-    if let Err(why) = caller.tell_stacks(&isolate, HELPER) {
+    if let Err(why) = caller.tell_stacks(&isolate, HELPER, options.is_preloaded) {
         log::off("JavaScript on stacks", &why.to_string());
     }
     caller.keep(Box::new(Adapter::start(parts)));
@@ -182,25 +171,30 @@ fn say_what_else_is_missing(isolate: &Isolate) {
 /// Starts the agent on a thread of its own: its start waits for the kernel, some 20 ms, which the main thread need not do.
 fn start_agent(options: Options) {
     let mut agent = lock_agent();
-    if !matches!(*agent, AgentState::None) {
-        return;
-    }
+    let before = match std::mem::replace(&mut *agent, AgentState::None) {
+        AgentState::None => None,
+        AgentState::Ending(ending) => Some(ending),
+        running => {
+            *agent = running;
+            return;
+        }
+    };
     log::install();
-    let thread = std::thread::Builder::new().name("loopscope-start".to_owned());
-    match without_signals(|| thread.spawn(move || new_agent(&options))) {
+    let prepare = move || {
+        // There is one agent in a process.
+        if let Some(before) = before {
+            let _ = before.join();
+        }
+        // The kernel waits for every thread of the process.
+        barrier::of_agent();
+    };
+    match without_signals(|| Starting::spawn("loopscope-start", prepare, move || new_agent(&options))) {
         Ok(starting) => *agent = AgentState::Starting(starting),
         Err(error) => log::off("the agent", &error.to_string()),
     }
 }
 
 fn new_agent(options: &Options) -> Option<Agent> {
-    // The slow part of the start, which makes no file: the kernel waits for every thread of the process.
-    barrier::of_agent();
-    let mut beginning = BEGINNING.lock().unwrap_or_else(PoisonError::into_inner);
-    if beginning.is_over {
-        return None;
-    }
-    beginning.has_begun = true;
     // What `start` was given; the agent reads the environment itself, which wins.
     let given = |name: &str| options.option(name);
     let (builder, unknown) = settings::apply(Agent::builder().on_incident(stalls::action()), given);
@@ -223,11 +217,10 @@ fn lock_agent() -> MutexGuard<'static, AgentState> {
 /// `url()`: where the agent answers; empty until it does, and where it does not.
 fn url(_caller: &Caller, _arguments: &[String]) -> String {
     let mut agent = lock_agent();
-    if matches!(&*agent, AgentState::Starting(starting) if starting.is_finished()) {
-        *agent = match std::mem::replace(&mut *agent, AgentState::None).started() {
-            Some(started) => AgentState::Running(started),
-            None => AgentState::None,
-        };
+    if let AgentState::Starting(starting) = &*agent
+        && let Some(started) = starting.take_started()
+    {
+        *agent = started.map_or(AgentState::None, AgentState::Running);
     }
     match &*agent {
         AgentState::Running(agent) => agent.url().unwrap_or_default().to_owned(),
@@ -235,26 +228,23 @@ fn url(_caller: &Caller, _arguments: &[String]) -> String {
     }
 }
 
-fn stop_agent(is_exit: bool) {
-    // One that begins now is waited for: some ms.
-    let has_begun = {
-        let mut beginning = BEGINNING.lock().unwrap_or_else(PoisonError::into_inner);
-        beginning.is_over = is_exit;
-        beginning.has_begun
-    };
-    match std::mem::replace(&mut *lock_agent(), AgentState::None) {
-        // It waits for the kernel, and makes nothing after that.
-        AgentState::Starting(starting) if is_exit && !has_begun => drop(starting),
+fn stop_agent() {
+    let before = std::mem::replace(&mut *lock_agent(), AgentState::None);
+    // Not locked: other threads ask for its address.
+    let after = match before {
+        AgentState::Starting(starting) => AgentState::Ending(starting.give_up(END_WITHIN)),
         // Dropping it ends its threads.
-        state => drop(state.started()),
-    }
+        AgentState::None | AgentState::Running(_) => AgentState::None,
+        ending @ AgentState::Ending(_) => ending,
+    };
+    *lock_agent() = after;
 }
 
 /// `stop(isMain)`: ends the watching of this loop, which goes on.
 fn stop(caller: &Caller, arguments: &[String]) -> String {
     caller.end();
     if arguments.first().is_some_and(|is_main| is_main == "true") {
-        stop_agent(false);
+        stop_agent();
     }
     String::new()
 }
@@ -263,7 +253,7 @@ fn stop(caller: &Caller, arguments: &[String]) -> String {
 fn exit(caller: &Caller, arguments: &[String]) -> String {
     caller.end_at_exit();
     if arguments.first().is_some_and(|is_main| is_main == "true") {
-        stop_agent(true);
+        stop_agent();
     }
     String::new()
 }
@@ -278,6 +268,12 @@ fn label(caller: &Caller, arguments: &[String]) -> String {
 /// `module()`: the main script is a module.
 fn module(caller: &Caller, _arguments: &[String]) -> String {
     caller.with_watcher(|watcher| watcher.main_is_module());
+    String::new()
+}
+
+/// `named(isNamed)`: the function that answers questions has a name for what runs.
+fn named(caller: &Caller, arguments: &[String]) -> String {
+    caller.set_named_by_context(arguments.first().is_some_and(|is_named| is_named == "true"));
     String::new()
 }
 

@@ -39,7 +39,7 @@ pub struct CodeMap {
     /// Bytes of all names.
     text_bytes: usize,
     count: u32,
-    /// V8 tells of new code.
+    /// V8 has told of the code that there was, as far as it was asked, and tells of new code.
     pub is_followed: bool,
 }
 
@@ -71,6 +71,12 @@ impl CodeMap {
         let count = self.count;
         self.pieces.retain(|_, piece| count.wrapping_sub(piece.number) < middle);
         self.text_bytes = self.pieces.values().map(|piece| piece.name.len()).sum();
+    }
+
+    /// Nothing is known any more of the code that there is.
+    pub fn forget_all(&mut self) {
+        self.pieces.clear();
+        self.text_bytes = 0;
     }
 
     /// Code has moved.

@@ -29,6 +29,7 @@
 pub mod ablation;
 mod adapter;
 mod addon;
+mod agent_start;
 pub mod code_map;
 mod copied_stack;
 mod counts;

@@ -18,6 +18,8 @@ pub struct Options {
     pub process: String,
     /// The loop has turned before: loopscope came later.
     pub is_attached: bool,
+    /// Nothing of the program has run before.
+    pub is_preloaded: bool,
     /// Say where the agent answers.
     pub is_announced: bool,
 }
@@ -28,6 +30,7 @@ impl Options {
         let has = |line: &str| lines.lines().any(|own| own == line);
         Options {
             is_attached: has("attached=true"),
+            is_preloaded: has("preloaded=true"),
             is_announced: has("announce=true"),
             process: process.to_owned(),
             lines: lines.to_owned(),

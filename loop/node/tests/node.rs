@@ -180,6 +180,19 @@ fn a_programs_own_context_names_what_blocks() {
     assert!(named > 0 || versions().is_empty());
 }
 
+/// What is asked while a loop is blocked is asked at any place of the program's code.
+#[test]
+fn no_code_of_the_programs_runs_because_loopscope_asks_what_blocks() {
+    for (version, node) in versions() {
+        let ended = run(&node, &[], "hostile.cjs", &[]);
+        let what = format!("Node {version}: {}", ended.complained);
+        assert_eq!((ended.code, &*ended.said), (Some(0), "[]\n"), "{what}");
+        assert!(ended.incidents.len() >= 4, "{what}");
+        let labels = ended.incidents.iter().filter_map(|incident| incident["culprit"]["label"].as_str());
+        assert!(!labels.clone().any(|label| label == "wrong"), "{what}");
+    }
+}
+
 #[test]
 fn lines_of_compiled_scripts_are_those_of_what_was_written() {
     for (version, node) in versions() {

@@ -56,8 +56,8 @@ impl PoolObserver {
         let thread = std::thread::Builder::new().name("loopscope-pool".to_owned());
         let find = move || {
             let found = symbols::locate(Path::new(PROGRAM)).map_err(|error| error.to_string());
-            match found.and_then(|found| PoolMemory::new(found).map_err(|missing| missing.to_string())) {
-                Ok(memory) => drop(observer.memory.set(memory)),
+            match found {
+                Ok(found) => drop(observer.memory.set(PoolMemory::new(found))),
                 Err(why) => log::off("the depth of the thread pool", &why),
             }
         };

@@ -11,9 +11,8 @@ use std::path::Path;
 
 /// The source file that the variables are of.
 const SOURCE: &[u8] = b"threadpool.c";
-/// Bytes of a link in a ring, and of libuv's lock, which is the C library's.
+/// Bytes of a link in a ring.
 const LINK_BYTES: u64 = 2 * size_of::<usize>() as u64;
-const MUTEX_BYTES: u64 = size_of::<libc::pthread_mutex_t>() as u64;
 
 fn wrong(why: &str) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, why.to_owned())
@@ -62,7 +61,6 @@ impl Search {
                 b"wq" if bytes == LINK_BYTES => &mut found.queue,
                 b"slow_io_pending_wq" if bytes == LINK_BYTES => &mut found.slow_queue,
                 b"run_slow_work_message" if bytes == LINK_BYTES => &mut found.slow_marker,
-                b"mutex" if bytes == MUTEX_BYTES => &mut found.mutex,
                 b"nthreads" if bytes == 4 => &mut found.threads,
                 b"idle_threads" if bytes == 4 => &mut found.idle,
                 _ => return Ok(ControlFlow::Continue(())),
@@ -75,8 +73,8 @@ impl Search {
 
 /// Tells whether all were found, aligned as they must be.
 fn complete(found: PoolAddresses) -> Option<PoolAddresses> {
-    let PoolAddresses { queue, slow_queue, slow_marker, mutex, threads, idle } = found;
-    let all = [queue, slow_queue, slow_marker, mutex, threads, idle];
+    let PoolAddresses { queue, slow_queue, slow_marker, threads, idle } = found;
+    let all = [queue, slow_queue, slow_marker, threads, idle];
     all.iter().all(|address| *address != 0 && address % 4 == 0).then_some(found)
 }
 

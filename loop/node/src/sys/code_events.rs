@@ -1,13 +1,25 @@
-//! V8's events of new and moved code, into the map of this thread's isolate. Asked for at the first stall: telling of all the
-//! code that there is takes V8 some ms.
+//! V8's events of new and moved code, into the map of this thread's isolate.
+//!
+//! At the first stall that needs names V8 is asked for the code that there is. For that it goes through all objects of the heap, on the
+//! thread of a loop that is late already: 4 to 6 ms of processor time for 10 MB of small objects. So of a large heap only what was
+//! followed is known. Where loopscope comes before the program, that is all but Node's own: new code is followed from the start
+//! then, which takes 0.9 us for each function that is compiled, once, and collections no longer (Node 20 and 24, two processors).
+//!
+//! Events come on the loop's thread, which does not wait for a thread of ours that reads the map: what comes meanwhile is kept, and
+//! goes into the map with the next event.
+//!
+//! V8 has one such handler per isolate, and does not say whether there is another one, which ours replaces.
 
 use super::symbols::{self, Missing, functions};
+use super::v8::Isolate;
 use crate::code_map::CodeMap;
+use crate::log;
 use libc::{c_char, c_int, c_void};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Once, TryLockError};
 
 type OnEvent = Option<unsafe extern "C" fn(*const CodeEvent)>;
 
@@ -19,8 +31,14 @@ functions! {
     }
 }
 
+/// `kJitCodeEventDefault`: new code is told.
+const NEW: c_int = 0;
 /// `kJitCodeEventEnumExisting`: what is there is told, too.
 const EXISTING_TOO: c_int = 1;
+/// Of a heap with more bytes in objects V8 is not asked for the code that is there: up to here it takes some 40 ms.
+const HEAP_BYTES: u64 = 64 << 20;
+/// Changes that are kept while the map is read.
+const LATE: usize = 1 << 16;
 const ADDED: c_int = 0;
 const MOVED: c_int = 1;
 const REMOVED: c_int = 2;
@@ -42,45 +60,173 @@ pub(super) struct CodeEvent {
     name_bytes: usize,
 }
 
+/// What happened to a piece of code.
+#[derive(Debug)]
+enum Change<'a> {
+    Added {
+        start: usize,
+        bytes: usize,
+        name: Cow<'a, str>,
+    },
+    Moved {
+        from: usize,
+        to: usize,
+    },
+    Removed(usize),
+    /// V8 has told of all that it will tell of what there was.
+    Made,
+}
+
+impl Change<'_> {
+    fn apply(self, map: &mut CodeMap) {
+        match self {
+            Change::Added { start, bytes, name } => map.add(start, bytes, &name),
+            Change::Moved { from, to } => map.moved(from, to),
+            Change::Removed(start) => map.removed(start),
+            Change::Made => map.is_followed = true,
+        }
+    }
+
+    fn into_owned(self) -> Change<'static> {
+        match self {
+            Change::Added { start, bytes, name } => {
+                Change::Added { start, bytes, name: name.into_owned().into() }
+            }
+            Change::Moved { from, to } => Change::Moved { from, to },
+            Change::Removed(start) => Change::Removed(start),
+            Change::Made => Change::Made,
+        }
+    }
+}
+
+/// The code of this thread's isolate.
+#[derive(Debug)]
+struct OwnCode {
+    isolate: *mut c_void,
+    map: Arc<Mutex<CodeMap>>,
+    /// V8 tells of it.
+    is_followed: bool,
+    /// The map is made.
+    is_made: bool,
+    /// Changes that are not in the map yet, because another thread had it.
+    late: Vec<Change<'static>>,
+    /// Some did not fit.
+    is_late_lost: bool,
+}
+
+impl OwnCode {
+    fn new(isolate: *mut c_void, map: Arc<Mutex<CodeMap>>) -> OwnCode {
+        OwnCode { isolate, map, is_followed: false, is_made: false, late: Vec::new(), is_late_lost: false }
+    }
+
+    /// Returns the map with all that was late, unless another thread has it.
+    fn try_map(&mut self) -> Option<MutexGuard<'_, CodeMap>> {
+        let mut map = match self.map.try_lock() {
+            Ok(map) => map,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        if std::mem::take(&mut self.is_late_lost) {
+            // A name that is missing is better than one of code that has moved.
+            map.forget_all();
+        }
+        self.late.drain(..).for_each(|change| change.apply(&mut map));
+        Some(map)
+    }
+
+    fn change(&mut self, change: Change<'_>) {
+        if let Some(mut map) = self.try_map() {
+            return change.apply(&mut map);
+        }
+        if self.late.len() >= LATE {
+            self.is_late_lost = true;
+            self.late.retain(|change| matches!(change, Change::Made));
+        }
+        self.late.push(change.into_owned());
+    }
+}
+
 thread_local! {
-    static CODE: RefCell<Option<Arc<Mutex<CodeMap>>>> = const { RefCell::new(None) };
+    static CODE: RefCell<Option<OwnCode>> = const { RefCell::new(None) };
 }
 
 /// Sets the map of this thread's isolate.
-pub(super) fn set_code(code: Arc<Mutex<CodeMap>>) {
-    CODE.set(Some(code));
+pub(super) fn set_code(isolate: *mut c_void, map: Arc<Mutex<CodeMap>>) {
+    CODE.set(Some(OwnCode::new(isolate, map)));
 }
 
-fn with_code(f: impl FnOnce(&mut CodeMap)) {
-    let _ = CODE.try_with(|code| {
-        if let Ok(code) = code.try_borrow()
-            && let Some(code) = code.as_ref()
-        {
-            f(&mut code.lock().unwrap_or_else(PoisonError::into_inner));
+/// Calls `f` with the code of this thread's isolate, where it has one.
+fn with_code<R>(f: impl FnOnce(&mut OwnCode) -> R) -> Option<R> {
+    CODE.try_with(|code| code.try_borrow_mut().ok()?.as_mut().map(f)).ok()?
+}
+
+/// Has what was late in the map, unless another thread has it still.
+pub(super) fn catch_up() {
+    with_code(|code| drop(code.try_map()));
+}
+
+/// Makes the map of this thread's code, unless it is made: V8 tells of what there is, too, where the heap is small. Returns whether it
+/// did.
+pub(super) fn follow() -> bool {
+    let make = |code: &mut OwnCode| (!std::mem::replace(&mut code.is_made, true)).then_some(code.is_followed);
+    let Some(is_followed) = with_code(make).flatten() else { return false };
+    let heap = Isolate::current().and_then(|isolate| isolate.heap());
+    let is_small = heap.as_ref().is_ok_and(|heap| heap.used <= HEAP_BYTES);
+    if is_small {
+        tell(EXISTING_TOO);
+    } else {
+        TOO_LARGE.store(heap.map_or(0, |heap| heap.used), Ordering::Relaxed);
+        if !is_followed {
+            tell(NEW);
         }
-    });
+    }
+    with_code(|code| code.change(Change::Made));
+    is_small
 }
 
-/// Has V8 tell of this thread's code, unless it does.
-pub(super) fn follow(isolate: *mut c_void) {
-    let mut was_followed = true;
-    with_code(|code| was_followed = std::mem::replace(&mut code.is_followed, true));
-    let Ok(calls) = CodeCalls::find() else { return };
-    if !was_followed {
+/// Has V8 tell of this thread's new code: before there is any of the program's.
+pub(super) fn follow_new() {
+    tell(NEW);
+}
+
+fn tell(options: c_int) {
+    let follow = |code: &mut OwnCode| {
+        code.is_followed = true;
+        code.isolate
+    };
+    if let (Ok(calls), Some(isolate)) = (CodeCalls::find(), with_code(follow)) {
         // SAFETY: the isolate is this thread's; the function lives as long as the process.
-        unsafe { (calls.set_handler)(isolate, EXISTING_TOO, Some(on_event)) };
+        unsafe { (calls.set_handler)(isolate, options, Some(on_event)) };
     }
 }
 
-/// Has V8 tell no more.
-pub(super) fn unfollow(isolate: *mut c_void) {
-    let mut was_followed = false;
-    with_code(|code| was_followed = std::mem::replace(&mut code.is_followed, false));
-    if let (true, Ok(calls)) = (was_followed, CodeCalls::find()) {
-        // SAFETY: the isolate is this thread's, and alive until its environment's end is over.
-        unsafe { (calls.set_handler)(isolate, 0, None) };
+/// Bytes of the heap that was too large; 0 where none was. Said by a thread of ours: a loop waits for no line.
+static TOO_LARGE: AtomicU64 = AtomicU64::new(0);
+
+/// Says once in a process what is not known, where that is so. On the thread that asks.
+pub(super) fn say_what_is_missing() {
+    static ONCE: Once = Once::new();
+    let used = TOO_LARGE.load(Ordering::Relaxed);
+    if used > 0 {
+        ONCE.call_once(|| log::off("names of functions that wait for native code", &too_large(used)));
     }
-    let _ = CODE.try_with(|code| code.take());
+}
+
+fn too_large(used: u64) -> String {
+    format!(
+        "for code that it compiled before it was followed, V8 would go through the heap of {} MiB while the loop waits; newer code is \
+         known",
+        used >> 20
+    )
+}
+
+/// Has V8 tell no more of this thread's code, where it does.
+pub(super) fn unfollow() {
+    let own = CODE.try_with(|code| code.try_borrow_mut().ok()?.take()).ok().flatten();
+    if let (Some(OwnCode { isolate, is_followed: true, .. }), Ok(calls)) = (own, CodeCalls::find()) {
+        // SAFETY: the isolate is this thread's, and alive until its environment's end is over.
+        unsafe { (calls.set_handler)(isolate, NEW, None) };
+    }
 }
 
 unsafe extern "C" fn on_event(event: *const CodeEvent) {
@@ -88,15 +234,13 @@ unsafe extern "C" fn on_event(event: *const CodeEvent) {
         // SAFETY: V8 gives an event for the time of this call.
         let event = unsafe { &*event };
         let start = event.start as usize;
-        match event.what {
-            ADDED => {
-                let name = name_of(event);
-                with_code(|code| code.add(start, event.bytes, &name));
-            }
-            MOVED => with_code(|code| code.moved(start, event.name as usize)),
-            REMOVED => with_code(|code| code.removed(start)),
-            _ => {}
-        }
+        let change = match event.what {
+            ADDED => Change::Added { start, bytes: event.bytes, name: name_of(event) },
+            MOVED => Change::Moved { from: start, to: event.name as usize },
+            REMOVED => Change::Removed(start),
+            _ => return,
+        };
+        with_code(|code| code.change(change));
     }));
     drop(told);
 }
@@ -109,4 +253,53 @@ fn name_of(event: &CodeEvent) -> Cow<'_, str> {
     // SAFETY: V8 gives so many bytes of a name with an event of new code.
     let name = unsafe { std::slice::from_raw_parts(event.name.cast::<u8>(), bytes) };
     String::from_utf8_lossy(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn added(start: usize, name: &'static str) -> Change<'static> {
+        Change::Added { start, bytes: 64, name: name.into() }
+    }
+
+    fn name(map: &CodeMap, address: usize) -> Option<String> {
+        map.function(address).map(|frame| frame.function)
+    }
+
+    #[test]
+    fn code_that_comes_while_the_map_is_read_is_waited_for_by_nobody_and_comes_with_the_next() {
+        let map = Arc::new(Mutex::new(CodeMap::default()));
+        let mut code = OwnCode::new(std::ptr::null_mut(), map.clone());
+        code.change(added(0x1000, "JS:~one /a.js:1:1"));
+        let reading = map.lock().unwrap();
+        // Whoever waited here would wait for ever.
+        code.change(Change::Made);
+        code.change(added(0x2000, "JS:~two /a.js:2:1"));
+        code.change(Change::Moved { from: 0x1000, to: 0x3000 });
+        assert_eq!((name(&reading, 0x1000).as_deref(), name(&reading, 0x2000)), (Some("one"), None));
+        drop(reading);
+        code.change(Change::Removed(0x2000));
+        let map = map.lock().unwrap();
+        assert_eq!((name(&map, 0x1000), name(&map, 0x2000)), (None, None));
+        assert_eq!((name(&map, 0x3000).as_deref(), map.is_followed), (Some("one"), true));
+    }
+
+    #[test]
+    fn where_changes_are_lost_nothing_is_known_of_what_was_before() {
+        let map = Arc::new(Mutex::new(CodeMap::default()));
+        let mut code = OwnCode::new(std::ptr::null_mut(), map.clone());
+        code.change(added(0x1000, "JS:~one /a.js:1:1"));
+        let reading = map.lock().unwrap();
+        code.change(Change::Made);
+        for _ in 0..=LATE {
+            code.change(Change::Moved { from: 0x1000, to: 0x1000 });
+        }
+        code.change(added(0x2000, "JS:~two /a.js:2:1"));
+        drop(reading);
+        assert!(code.try_map().is_some());
+        let map = map.lock().unwrap();
+        assert_eq!((name(&map, 0x1000), name(&map, 0x2000).as_deref()), (None, Some("two")));
+        assert!(map.is_followed, "it goes on");
+    }
 }

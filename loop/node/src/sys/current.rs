@@ -7,7 +7,7 @@
 //! event needs is one variable, and that of the main thread is found by comparing a register.
 
 use super::event::{Event, LetGo, TraceEvent, Watcher};
-use super::{js_callback, napi};
+use super::{code_events, js_callback, napi, sampler, stack_trace};
 use crate::log;
 use libc::c_void;
 use std::cell::{Cell, RefCell};
@@ -89,9 +89,17 @@ fn note_main_thread() {
     }
 }
 
-/// Makes it this thread's watcher. `hook` is told when it is closed.
-pub(super) fn set(watcher: Box<dyn Watcher>, hook: *mut c_void) {
-    HOOK.set(hook);
+/// Has [`on_environment_end`] called at the end of this thread's environment, by `add`, unless it is already. Returns whether it is:
+/// before that nothing that outlives this call may know the environment, or its isolate.
+pub(super) fn end_with_environment(add: impl FnOnce() -> *mut c_void) -> bool {
+    if HOOK.get().is_null() {
+        HOOK.set(add());
+    }
+    !HOOK.get().is_null()
+}
+
+/// Makes it this thread's watcher.
+pub(super) fn set(watcher: Box<dyn Watcher>) {
     note_main_thread();
     let _ = OWNER.try_with(|owner| {
         let boxed = Box::new(RefCell::new(watcher));
@@ -207,6 +215,8 @@ pub(super) fn take() -> Option<Box<dyn Watcher>> {
 
 #[cold]
 fn give_up() {
+    // V8's events of code are followed on: this may be inside of one of its callbacks.
+    forget_isolate();
     // The page is closed with it. Our handles stay in the loop, and tell nobody.
     let dropped = catch_unwind(|| drop(take()));
     let how = if dropped.is_ok() { "closed" } else { "left as it is" };
@@ -228,11 +238,24 @@ pub(super) unsafe extern "C" fn on_environment_end(hook: *mut c_void, _data: *mu
     }
 }
 
-/// Ends this thread's watcher. Its handles stay in the loop, which may not turn any more, until [`let_go`] or the end of the
-/// environment.
-pub(super) fn end() {
+fn own_tid() -> u32 {
     // SAFETY: gettid only returns the calling thread's id.
-    js_callback::unlisten(unsafe { libc::gettid() } as u32);
+    unsafe { libc::gettid() as u32 }
+}
+
+/// Nobody asks this thread's isolate any more.
+fn forget_isolate() {
+    let tid = own_tid();
+    sampler::remove(tid);
+    stack_trace::remove(tid);
+}
+
+/// Ends this thread's watcher, where it has one still, and all that knows its isolate. Its handles stay in the loop, which may not
+/// turn any more, until [`let_go`] or the end of the environment.
+pub(super) fn end() {
+    js_callback::unlisten(own_tid());
+    forget_isolate();
+    code_events::unfollow();
     let ended = catch_unwind(AssertUnwindSafe(|| take().and_then(Watcher::end)));
     if let Some(let_go) = ended.ok().flatten() {
         LEFT.set(Some(let_go));
@@ -243,5 +266,100 @@ pub(super) fn end() {
 pub(super) fn let_go() {
     if let Some(let_go) = LEFT.take() {
         let_go();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::event::Running;
+    use crate::sys::hook_counts::HookCounts;
+    use loopscope_probe::{Snapshot, Ticks};
+
+    /// Whatever it is told, it panics.
+    #[derive(Debug)]
+    struct Panics;
+
+    impl Watcher for Panics {
+        fn tell(&mut self, _event: Event) -> bool {
+            panic!("on purpose");
+        }
+
+        fn gc_begins(&mut self, _kind: u32) {}
+
+        fn gc_ends(&mut self) {}
+
+        fn label(&mut self, _name: &str) -> bool {
+            false
+        }
+
+        fn main_is_module(&mut self) {}
+
+        fn running(&self) -> Running {
+            Running::Other
+        }
+
+        fn part_what_blocks(&mut self) {}
+
+        fn set_hook_counts(&mut self, _counts: HookCounts) {}
+
+        fn code_was_mapped(&mut self, _ns: u64) {}
+
+        fn threw(&mut self) {}
+
+        fn counts(&mut self) -> String {
+            String::new()
+        }
+
+        fn set_paused(&mut self, _is_paused: bool, _left_out: &str) {}
+
+        fn snapshot(&mut self) -> Box<Snapshot> {
+            unreachable!("nobody asks for it")
+        }
+
+        fn expect(&mut self, _reason: &str) {}
+
+        fn expected(&mut self) {}
+
+        fn busy_since(&self) -> Ticks {
+            Ticks::NONE
+        }
+
+        fn end(self: Box<Self>) -> Option<LetGo> {
+            None
+        }
+    }
+
+    /// Lists an isolate for this thread, as at a start.
+    fn list() -> u32 {
+        let tid = own_tid();
+        stack_trace::list(tid, null_mut(), 0, None);
+        sampler::list(tid, std::ptr::dangling_mut());
+        assert!(stack_trace::loop_of(tid).is_some() && sampler::knows(tid));
+        tid
+    }
+
+    #[test]
+    fn after_an_error_of_ours_nobody_asks_the_isolate_that_will_be_freed() {
+        let tid = list();
+        set(Box::new(Panics));
+        tell(Event::PollBegins);
+        assert!(!is_set());
+        assert!(stack_trace::loop_of(tid).is_none() && !sampler::knows(tid));
+    }
+
+    #[test]
+    fn the_end_forgets_the_isolate_also_where_no_watcher_was_set_or_is_left() {
+        let tid = list();
+        end();
+        assert!(stack_trace::loop_of(tid).is_none() && !sampler::knows(tid));
+    }
+
+    #[test]
+    fn one_hook_is_for_the_end_of_an_environment_and_without_one_nothing_begins() {
+        assert!(!end_with_environment(null_mut));
+        assert!(end_with_environment(std::ptr::dangling_mut));
+        assert!(end_with_environment(|| panic!("it has one")));
+        HOOK.set(null_mut());
     }
 }

@@ -96,6 +96,8 @@ pub(crate) trait Watcher: fmt::Debug {
     fn part_what_blocks(&mut self);
     /// Where to read how many hooks of `async_hooks` are active.
     fn set_hook_counts(&mut self, counts: HookCounts);
+    /// The map of V8's code was made, which took the loop's thread so many nanoseconds.
+    fn code_was_mapped(&mut self, ns: u64);
     /// An exception was caught by nobody.
     fn threw(&mut self);
     /// Returns what was counted so far, in JSON.

@@ -9,6 +9,7 @@ use libc::{c_int, c_void};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// `napi_ok`, and `napi_closing`: the environment of the function ends.
@@ -34,14 +35,16 @@ struct JsCallback {
 unsafe impl Send for JsCallback {}
 
 impl JsCallback {
-    /// Takes a function of this environment; `None` where Node refuses.
-    fn new(environment: &Environment, function: Value) -> Option<JsCallback> {
+    /// Takes a function of this environment, with the number of its listener; `None` where Node refuses.
+    fn new(environment: &Environment, function: Value, number: usize) -> Option<JsCallback> {
         let name = environment.new_text("loopscope");
         let (mut raw, none, napi) = (null_mut(), null_mut(), environment.napi);
         let create = napi.create_threadsafe;
-        let (env, out) = (environment.raw, &raw mut raw);
-        // SAFETY: the values are of this environment, in the scope of this call; Node writes one pointer.
-        let code = unsafe { create(env, function, none, name, CALLS_MAX, 1, none, none, none, none, out) };
+        let (env, out, data) = (environment.raw, &raw mut raw, number as *mut c_void);
+        // SAFETY: the values are of this environment, in the scope of this call; Node writes one pointer. It calls `on_gone`, which
+        // lives as long as the process, with the number.
+        let code =
+            unsafe { create(env, function, none, name, CALLS_MAX, 1, data, Some(on_gone), none, none, out) };
         if code != OK || raw.is_null() {
             return None;
         }
@@ -69,6 +72,8 @@ impl Drop for JsCallback {
 #[derive(Debug)]
 struct Listener {
     tid: u32,
+    /// They are counted as they come.
+    number: usize,
     callback: JsCallback,
     texts: VecDeque<String>,
 }
@@ -109,6 +114,20 @@ pub(crate) fn unlisten(tid: u32) {
     listeners().retain(|listener| listener.tid != tid);
 }
 
+/// Node lets go of the function of the listener with this number, because its environment ends, or it was released: nobody may call
+/// it after this. Where it has a listener still, that is forgotten with it.
+unsafe extern "C" fn on_gone(_environment: *mut c_void, number: *mut c_void, _hint: *mut c_void) {
+    let _ = catch_unwind(|| forget(number as usize));
+}
+
+fn forget(number: usize) {
+    let mut listeners = listeners();
+    while let Some(at) = listeners.iter().position(|listener| listener.number == number) {
+        // It is not released: Node counts nobody any more.
+        std::mem::forget(listeners.swap_remove(at).callback);
+    }
+}
+
 /// Gives `exports` the function `listen(callback)`. It returns whether `callback` will be called.
 pub(super) fn add(environment: &Environment, exports: Value) {
     environment.add_function(exports, c"listen", on_listen, 0);
@@ -117,14 +136,16 @@ pub(super) fn add(environment: &Environment, exports: Value) {
 unsafe extern "C" fn on_listen(environment: *mut c_void, info: Info) -> Value {
     let answer = catch_unwind(AssertUnwindSafe(|| {
         let environment = Environment::new(environment).ok()?;
-        let callback =
-            first_argument(&environment, info).and_then(|function| JsCallback::new(&environment, function));
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let function = first_argument(&environment, info);
+        let callback = function.and_then(|function| JsCallback::new(&environment, function, number));
         let is_listening = callback.is_some();
         if let Some(callback) = callback {
             // SAFETY: gettid only returns the calling thread's id.
             let tid = unsafe { libc::gettid() } as u32;
             unlisten(tid);
-            listeners().push(Listener { tid, callback, texts: VecDeque::new() });
+            listeners().push(Listener { tid, number, callback, texts: VecDeque::new() });
         }
         Some(environment.new_text(&is_listening.to_string()))
     }));

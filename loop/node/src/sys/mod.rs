@@ -20,7 +20,7 @@
 //! | `stack_trace` | JavaScript's stack, by interrupt | the symbols are there |
 //! | `sampler` | V8's stack, in a signal handler | the same; a stack that is large enough |
 //! | `code_events` | V8's code, new and moved | the same |
-//! | `pool_memory` | static variables of libuv's pool | their sizes, and rings that close |
+//! | `pool_memory` | static variables of libuv's pool | their sizes, and rings that close; read by system call |
 //! | `probe_job` | a job of ours in that pool | its size |
 
 mod allocator;

@@ -50,14 +50,24 @@ impl Caller {
     }
 
     /// Lets the agent ask for JavaScript's stack on this thread. The argument with this index is a function that answers what
-    /// only JavaScript knows, see [`stack_trace`].
+    /// only JavaScript knows, see [`stack_trace`]. Whether the program `is_to_come` decides how its code is followed.
     ///
     /// # Errors
     /// V8 has another interface; says what of it is missing.
-    pub(crate) fn tell_stacks(&self, isolate: &Isolate, helper: usize) -> Result<(), Missing> {
+    pub(crate) fn tell_stacks(
+        &self,
+        isolate: &Isolate,
+        helper: usize,
+        is_to_come: bool,
+    ) -> Result<(), Missing> {
         let helper = self.values.get(helper).and_then(|value| self.environment.keep_function(*value));
-        stack_trace::add(self.tid(), isolate.raw, self.environment, helper)?;
+        stack_trace::add(self.tid(), isolate.raw, self.environment, helper, is_to_come)?;
         sampler::add(self.tid(), isolate.raw)
+    }
+
+    /// Whether the helper has a name for what runs: whether the program told one.
+    pub(crate) fn set_named_by_context(&self, is_named: bool) {
+        stack_trace::set_named_by_context(is_named);
     }
 
     /// Returns the counters of hooks that the first argument is; `None` for anything else.
@@ -65,10 +75,20 @@ impl Caller {
         HookCounts::new(&self.environment, self.values[0])
     }
 
-    /// Makes it this thread's watcher, which ends with the environment.
+    /// Has all that is begun for this thread end with its environment: before anything begins.
+    ///
+    /// # Errors
+    /// Node refuses.
+    pub(crate) fn end_with_environment(&self) -> Result<(), Missing> {
+        match current::end_with_environment(|| self.environment.at_end(current::on_environment_end)) {
+            true => Ok(()),
+            false => Err(Missing("Node does not tell the end of this thread's environment".to_owned())),
+        }
+    }
+
+    /// Makes it this thread's watcher.
     pub(crate) fn keep(&self, watcher: Box<dyn Watcher>) {
-        let hook = self.environment.at_end(current::on_environment_end);
-        current::set(watcher, hook);
+        current::set(watcher);
     }
 
     /// Calls `f` with this thread's watcher, where there is one.

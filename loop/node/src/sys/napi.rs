@@ -12,6 +12,8 @@ pub(super) type Value = *mut c_void;
 pub(super) type Info = *mut c_void;
 /// A function that JavaScript calls.
 pub(super) type Callback = unsafe extern "C" fn(*mut c_void, Info) -> Value;
+/// What Node calls when it lets go of something: the environment, what we gave with it, and nothing.
+pub(super) type Finalize = unsafe extern "C" fn(*mut c_void, *mut c_void, *mut c_void);
 /// What Node calls when an environment ends: its hook, and what we gave with it.
 pub(super) type Cleanup = unsafe extern "C" fn(*mut c_void, *mut c_void);
 
@@ -49,7 +51,7 @@ functions! {
         call = c"napi_get_cb_info":
             fn(*mut c_void, Info, *mut usize, *mut Value, *mut Value, *mut *mut c_void) -> c_int;
         create_threadsafe = c"napi_create_threadsafe_function":
-            fn(*mut c_void, Value, Value, Value, usize, usize, *mut c_void, *mut c_void, *mut c_void, *mut c_void,
+            fn(*mut c_void, Value, Value, Value, usize, usize, *mut c_void, Option<Finalize>, *mut c_void, *mut c_void,
                 *mut *mut c_void) -> c_int;
         call_threadsafe = c"napi_call_threadsafe_function": fn(*mut c_void, *mut c_void, c_int) -> c_int;
         release_threadsafe = c"napi_release_threadsafe_function": fn(*mut c_void, c_int) -> c_int;

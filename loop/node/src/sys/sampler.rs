@@ -79,13 +79,24 @@ pub(super) fn add(tid: u32, isolate: *mut c_void) -> Result<(), Missing> {
         // than the walk needs it does nothing.
         unsafe { loopscope_stacks::set_sampler(Some(sample)) };
     }
+    list(tid, isolate);
+    Ok(())
+}
+
+/// Notes whose isolate runs on which thread.
+pub(super) fn list(tid: u32, isolate: *mut c_void) {
     for (thread, known) in &ISOLATES {
         if thread.compare_exchange(0, tid, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
             known.store(isolate, Ordering::Release);
             break;
         }
     }
-    Ok(())
+}
+
+/// Tells whether an isolate is noted for this thread.
+#[cfg(test)]
+pub(super) fn knows(tid: u32) -> bool {
+    ISOLATES.iter().any(|(thread, _)| thread.load(Ordering::Relaxed) == tid)
 }
 
 /// Walks the stack of this thread from within a function that V8 has called, such as that of an interrupt: the addresses that

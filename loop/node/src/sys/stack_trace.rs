@@ -15,6 +15,7 @@ use super::symbols::{self, Missing, functions};
 use crate::code_map::{CodeMap, JsFrame};
 use libc::{c_int, c_void};
 use loopscope_probe::Ticks;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -158,7 +159,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Lets the loop of this thread be asked.
+/// Lets the loop of this thread be asked. Where the program `is_to_come`, its code is followed from now on.
 ///
 /// # Errors
 /// V8 has another interface.
@@ -167,28 +168,45 @@ pub(super) fn add(
     isolate: *mut c_void,
     environment: Environment,
     helper: Option<Reference>,
+    is_to_come: bool,
 ) -> Result<(), Missing> {
     calls()?;
+    list(tid, isolate, environment.raw as usize, helper);
+    if is_to_come {
+        code_events::follow_new();
+    }
+    Ok(())
+}
+
+pub(super) fn list(tid: u32, isolate: *mut c_void, environment: usize, helper: Option<Reference>) {
     let code = Arc::new(Mutex::new(CodeMap::default()));
-    code_events::set_code(code.clone());
+    code_events::set_code(isolate, code.clone());
     lock(&LOOPS).push(Arc::new(AskedLoop {
         tid,
         isolate: isolate as usize,
-        environment: environment.raw as usize,
+        environment,
         code,
         mappings: Mutex::default(),
         helper,
         answer: Mutex::default(),
         came: Condvar::new(),
     }));
-    Ok(())
 }
 
-/// The loop of this thread ends.
-pub(super) fn remove(tid: u32, isolate: *mut c_void) {
+/// The loop of this thread is asked no more.
+pub(super) fn remove(tid: u32) {
     // The helper stays until the environment ends: an interrupt that was asked for may still come.
     lock(&LOOPS).retain(|known| known.tid != tid);
-    code_events::unfollow(isolate);
+}
+
+thread_local! {
+    /// The program has told a context that names what runs.
+    static IS_NAMED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the helper of this thread has a name for what runs.
+pub(super) fn set_named_by_context(is_named: bool) {
+    IS_NAMED.set(is_named);
 }
 
 /// Returns the loop of a thread.
@@ -249,7 +267,9 @@ impl AskedLoop {
             // SAFETY: the isolate is alive while its loop is in the list, which is locked; V8 takes such requests on any thread.
             unsafe { (calls.interrupt)(self.isolate as *mut c_void, on_interrupt, data) };
         }
-        wait_for_answer(pending, &self.came, within, is_over)
+        let answer = wait_for_answer(pending, &self.came, within, is_over);
+        code_events::say_what_is_missing();
+        answer
     }
 
     /// Gives the answer to all who wait.
@@ -364,6 +384,9 @@ impl AskedLoop {
 
     /// Names what runs as the program's own context does.
     fn name_by_context(&self, environment: &Environment) {
+        if !IS_NAMED.get() {
+            return;
+        }
         let name = self.helper.map(|helper| environment.text(environment.call_kept(helper, "context")));
         if let Some(name) = name.filter(|name| !name.is_empty()) {
             current::with(|watcher| watcher.label(&name));
@@ -393,19 +416,24 @@ fn cpu_ns(tid: u32) -> Option<u64> {
     is_told.then_some(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
 }
 
-unsafe extern "C" fn on_interrupt(isolate: *mut c_void, data: *mut c_void) {
+unsafe extern "C" fn on_interrupt(_isolate: *mut c_void, data: *mut c_void) {
     // SAFETY: `ask` made it of an `Arc`, for one call of this function.
     let asked = unsafe { Arc::from_raw(data.cast::<AskedLoop>()) };
     let left = catch_unwind(AssertUnwindSafe(|| {
+        code_events::catch_up();
         let (answer, is_all) = asked.look();
-        // Making the map takes some ms: nobody needs to wait for it who has all.
+        // Making the map takes some ms, and is for those who have not all.
         let left = if is_all {
             asked.give(answer);
             None
         } else {
+            let begin_ns = monotonic_ns();
+            if code_events::follow() {
+                let ns = monotonic_ns() - begin_ns;
+                current::with(|watcher| watcher.code_was_mapped(ns));
+            }
             Some(answer)
         };
-        code_events::follow(isolate);
         left
     }));
     if let Some(answer) = left.unwrap_or_else(|_| Some(Answer::default())) {

@@ -3,7 +3,6 @@
 use super::current;
 use super::event::HeapFigures;
 use super::symbols::{self, Missing, functions};
-use super::{sampler, stack_trace};
 use libc::{c_int, c_void};
 use std::sync::OnceLock;
 
@@ -181,14 +180,6 @@ impl Isolate {
         // SAFETY: as above.
         unsafe { (hooks.add_after)(self.raw, on_gc_completed, std::ptr::null_mut(), GC_ALL) };
         Ok(())
-    }
-
-    /// Ends what the agent may ask of this thread: before the isolate goes.
-    pub(crate) fn forget_stacks(&self) {
-        // SAFETY: gettid only returns the calling thread's id.
-        let tid = unsafe { libc::gettid() } as u32;
-        sampler::remove(tid);
-        stack_trace::remove(tid, self.raw);
     }
 
     /// Takes the hooks of [`Isolate::hook_gc`] away.

@@ -82,3 +82,15 @@ fn a_process_whose_address_another_one_has_is_watched_without_it() {
         assert!(guilty.iter().any(|name| name == "spin"), "{guilty:?} {what}");
     }
 }
+
+#[test]
+fn a_worker_that_listens_without_being_watched_ends_with_its_listener() {
+    for (version, node) in versions() {
+        // What the C library frees is written over: whoever uses it then finds no lock.
+        let written_over = [("MALLOC_PERTURB_", "165")];
+        let ended = run_with(&node, &[], "lives.cjs", &["listens-after-stop"], &written_over);
+        let what = format!("Node {version}: {}", ended.complained);
+        assert_eq!((ended.code, &*ended.said), (Some(0), "told\n"), "{what}");
+        assert!(!ended.incidents.is_empty(), "{what}");
+    }
+}

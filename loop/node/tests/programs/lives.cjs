@@ -54,6 +54,18 @@ if (!isMainThread) {
   setTimeout(() => console.log('too late'), 60000);
 } else if (how === 'exit-in-before-exit') {
   process.on('beforeExit', () => process.exit(4));
+} else if (how === 'listens-after-stop') {
+  // A worker listens though nothing of it is watched any more, and ends; then there are stalls to tell.
+  const source = `const loopscope = require(process.env.LOOPSCOPE_INDEX);
+    const { addon } = process[Symbol.for('loopscope')];
+    loopscope.stop();
+    addon.listen(() => {});`;
+  const block = () => { for (const end = Date.now() + 250; Date.now() < end;); };
+  new Worker(source, { eval: true }).on('exit', () => {
+    setTimeout(block, 20);
+    setTimeout(block, 400);
+    setTimeout(() => console.log('told'), 900);
+  });
 } else if (how === 'another-copy') {
   // The same addon from another file, after the first one has ended: as an update that is loaded into a running process.
   const fs = require('fs');
