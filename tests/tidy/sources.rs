@@ -13,6 +13,7 @@ const EMPTY_NAMES: &[&str] = &["common", "helper", "helpers", "misc", "util", "u
 const UNSAFE_FILES: &[(&str, &str)] = &[
     ("loop/probe/src/boottime.rs", "the clock that counts suspension"),
     ("agent/src/capture/target.rs", "promising that a page's words stay where they are"),
+    ("agent/tests/alternate_stack.rs", "an alternate signal stack"),
     ("agent/tests/forked.rs", "forking is what it tests"),
     ("agent/tests/mixed_stacks.rs", "code that is made at run time, and a sampler"),
     ("agent/src/eventfd.rs", "the descriptors that wake the agent's thread, and waiting for them"),
@@ -97,6 +98,7 @@ const TIME_FILES: &[(&str, &str)] = &[
     ("agent/stacks/tests/blocked.rs", "a thread that sleeps is what it looks at"),
     ("agent/stacks/tests/sleeping.rs", "calls that wait for a time are what it looks at"),
     ("agent/stacks/tests/unwind.rs", "a thread that sleeps is what it looks at"),
+    ("agent/tests/alternate_stack.rs", "a loop of a real thread, which looks at itself once a second"),
     ("agent/tests/forked.rs", "wake-ups a second, of a real idle thread"),
     ("agent/tests/sleep.rs", "wake-ups a second, of a real idle thread"),
     ("benches/", "measuring real time is their purpose"),

@@ -161,7 +161,9 @@ impl LoopCapturer {
         if is_blocking(tid, signal) == Some(true) {
             return Err(NoCapture::Failed(CaptureError::SignalBlocked));
         }
+        let alternate_stack_bytes = self.page.gate().alternate_stack_bytes();
         let capturer = self.attached()?;
+        capturer.set_alternate_stack(alternate_stack_bytes);
         // Read last: what comes after it is the race that is left.
         let is_running = match needs_proof {
             false => capturer.is_running().unwrap_or(false),

@@ -30,7 +30,7 @@ pub(crate) fn target(page: &LocalPage) -> Target {
         tid: thread.tid,
         stack: thread.stack.clone(),
         handle: thread.handle,
-        alternate_stack_bytes: thread.alternate_stack_bytes,
+        alternate_stack_bytes: page.gate().alternate_stack_bytes(),
         tags: Some(Arc::new(PageWords(page.clone()))),
     }
 }

@@ -42,9 +42,8 @@ impl Capturer {
         if is_gone(target.tid) {
             return Err(CaptureError::ThreadGone);
         }
-        let has_room = |bytes| bytes >= alternate_stack_bytes_needed() + SAMPLER_STACK_BYTES;
-        let may_sample = target.alternate_stack_bytes.is_none_or(has_room);
-        let slot = slot::lend(&target, &words, done, may_sample).ok_or(CaptureError::NoSlot)?;
+        let slot = slot::lend(&target, &words, done, may_sample(target.alternate_stack_bytes))
+            .ok_or(CaptureError::NoSlot)?;
         let sleeping = SleepingThread::new(&target, words);
         Ok(Capturer { slot, target, sleeping, process: signal::own_pid() })
     }
@@ -52,6 +51,14 @@ impl Capturer {
     /// Returns whom it captures.
     pub fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// Says how large the thread's alternate signal stack is by now: what counts from the next [`ask`](Self::ask) on.
+    pub fn set_alternate_stack(&mut self, bytes: Option<usize>) {
+        if self.target.alternate_stack_bytes != bytes {
+            self.target.alternate_stack_bytes = bytes;
+            self.slot.set_may_sample(may_sample(bytes));
+        }
     }
 
     fn is_of_this_process(&self) -> bool {
@@ -170,6 +177,11 @@ impl Capturer {
         let is_gone = is_gone(self.target.tid);
         Err(if is_gone { CaptureError::ThreadGone } else { CaptureError::NotDelivered })
     }
+}
+
+/// Whether the process's sampler has room where the alternate signal stack has so many bytes, or there is none.
+fn may_sample(alternate_stack_bytes: Option<usize>) -> bool {
+    alternate_stack_bytes.is_none_or(|bytes| bytes >= alternate_stack_bytes_needed() + SAMPLER_STACK_BYTES)
 }
 
 impl Drop for Capturer {

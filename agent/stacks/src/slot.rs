@@ -121,6 +121,11 @@ impl Slot {
         }
     }
 
+    /// Says whether the stack that the handler will run on has room for the process's sampler. In any state.
+    pub fn set_may_sample(&self, may_sample: bool) {
+        self.may_sample.store(may_sample, Ordering::Relaxed);
+    }
+
     /// `Free` or `Ready` to `Asked`; a sample nobody took is dropped. False when a signal is still on its way.
     pub fn try_ask(&self) -> bool {
         let is_ours = matches!(self.state.load(Ordering::Acquire), FREE | READY);
@@ -349,7 +354,7 @@ pub(crate) fn lend(
     let slot = slot?;
     slot.unask();
     slot.set_target(target, words, done);
-    slot.may_sample.store(may_sample, Ordering::Relaxed);
+    slot.set_may_sample(may_sample);
     Some(slot)
 }
 

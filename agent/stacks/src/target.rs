@@ -46,7 +46,7 @@ pub struct Target {
     pub handle: usize,
     /// The size of its alternate signal stack in bytes, `None` where it has none. On one that is too small for the kernel's
     /// own frame a signal would end the process, so such a thread is not signalled. Only the thread itself can ask the kernel
-    /// for it: what it sets after this was filled in is not known.
+    /// for it: what it sets later, [`Capturer::set_alternate_stack`](crate::Capturer::set_alternate_stack) must be told.
     pub alternate_stack_bytes: Option<usize>,
     /// What else to copy.
     pub tags: Option<Arc<dyn TagSource>>,

@@ -199,7 +199,13 @@ fn where_the_alternate_stack_is_smaller_than_the_processors_frame_nothing_is_sen
         assert!(capturer.take().is_none(), "a signal to the own thread would have arrived by now");
     }
     let target = Target { alternate_stack_bytes: Some(1 << 20), ..Target::this_thread() };
-    assert!(Capturer::attach(target).unwrap().capture(WITHIN).is_ok());
+    let mut capturer = Capturer::attach(target).unwrap();
+    assert!(capturer.capture(WITHIN).is_ok());
+    // What the thread sets later is what counts.
+    capturer.set_alternate_stack(Some(libc::MINSIGSTKSZ - 1));
+    assert!(matches!(capturer.ask(), Err(CaptureError::SmallAlternateStack { .. })));
+    capturer.set_alternate_stack(None);
+    assert!(capturer.capture(WITHIN).is_ok());
 }
 
 #[test]

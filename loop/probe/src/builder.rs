@@ -162,7 +162,9 @@ impl Builder {
         let track = SpanContext::new(memory.clone(), clock.clone(), pen);
         let gate = Arc::new(CaptureGate::new(crate::barrier::of_loop() == Barrier::Fence));
         // Whoever finds the page finds its first words there.
-        let writer = Writer::new(track, PollGate::new(gate.clone()));
+        let poll_gate = PollGate::new(gate.clone());
+        poll_gate.note_alternate_stack();
+        let writer = Writer::new(track, poll_gate);
         if !is_simulated && !switch::is_off() {
             crate::thread_end::close_with_thread(&memory, &gate);
             let thread = LoopThread::current();

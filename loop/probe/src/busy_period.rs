@@ -260,6 +260,9 @@ impl Writer {
         if now >= self.due.arrival {
             self.record_arrivals(now, false);
         }
+        if self.due.takes_thread_look(now, self.scale) {
+            self.gate.note_alternate_stack();
+        }
         self.set_due();
     }
 
@@ -295,7 +298,7 @@ impl Writer {
         if warning_ns != due.warning_ns {
             (due.warning_ns, due.stall_ticks) = (warning_ns, self.scale.ticks(warning_ns));
         }
-        due.any = if self.gate.is_blocked() { Ticks::NONE } else { due.arrival.min(due.epoch_end) };
+        due.any = if self.gate.is_blocked() { Ticks::NONE } else { due.first() };
     }
 
     fn next_epoch(&mut self, now: Ticks) {

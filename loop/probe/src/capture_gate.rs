@@ -25,6 +25,7 @@
 use crate::sync::{AtomicU32, Ordering, fence};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 const STATE: u32 = 0b11;
 const IDLE: u32 = 0;
@@ -39,6 +40,9 @@ const FENCED: u32 = 1 << 3;
 /// The loop has ended.
 const CLOSED: u32 = 1 << 4;
 
+/// In place of a size: the thread has no alternate signal stack.
+const NO_STACK: usize = usize::MAX;
+
 /// One loop's gate. The loop's thread, its agents and the signal's handler share it.
 #[derive(Debug)]
 pub struct CaptureGate {
@@ -51,6 +55,9 @@ pub struct CaptureGate {
     asking: AtomicU32,
     /// The number of the signal. Written before "sent", and read by the loop after it saw that.
     signal: AtomicU32,
+    /// The size of the thread's alternate signal stack in bytes, as the thread saw it last; [`NO_STACK`] where it had none.
+    /// Written by the loop's thread, read by agents, relaxed: nothing else hangs on it.
+    alternate_stack: AtomicUsize,
     /// The process that made the gate: in a forked child no handler will run.
     pid: u32,
 }
@@ -61,7 +68,19 @@ impl CaptureGate {
     pub fn new(has_fence: bool) -> CaptureGate {
         let word = if has_fence { FENCE_ASKED | FENCED } else { 0 };
         let [word, asking, signal] = [word, 0, 0].map(AtomicU32::new);
-        CaptureGate { word, asking, signal, pid: std::process::id() }
+        let alternate_stack = AtomicUsize::new(NO_STACK);
+        CaptureGate { word, asking, signal, alternate_stack, pid: std::process::id() }
+    }
+
+    /// The loop's side: says how large the thread's alternate signal stack is, `None` where it has none.
+    pub fn set_alternate_stack(&self, bytes: Option<usize>) {
+        self.alternate_stack.store(bytes.unwrap_or(NO_STACK), Relaxed);
+    }
+
+    /// Returns how large the thread's alternate signal stack was when the thread looked last, in bytes; `None` where it had
+    /// none. The kernel shows it to the thread itself alone (`sigaltstack`; neither `/proc` nor ptrace has it).
+    pub fn alternate_stack_bytes(&self) -> Option<usize> {
+        Some(self.alternate_stack.load(Relaxed)).filter(|bytes| *bytes != NO_STACK)
     }
 
     /// The loop's side, after the store that says "parked": withdraws what an agent wants, and lets a signal that is on

@@ -4,6 +4,7 @@ use crate::barrier::Barrier;
 use crate::capture_gate::CaptureGate;
 use crate::registry;
 use crate::sleep_flag::SleepFlag;
+use crate::thread::alternate_stack_of_this_thread;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,17 @@ pub(crate) struct PollGate {
 impl PollGate {
     pub(crate) fn new(gate: Arc<CaptureGate>) -> Self {
         PollGate { gate, blocked_signal: 0 }
+    }
+
+    /// Tells agents how large the calling thread's alternate signal stack is now, on which a signal of theirs would run: one
+    /// that is too small would end the program. One system call.
+    pub(crate) fn note_alternate_stack(&self) {
+        self.gate.set_alternate_stack(alternate_stack_of_this_thread());
+    }
+
+    #[cfg(test)]
+    pub(crate) fn gate(&self) -> &CaptureGate {
+        &self.gate
     }
 
     /// After the page says "parked": whether [`before_poll`](Self::before_poll) has nothing to do. Four instructions.

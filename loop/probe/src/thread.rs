@@ -12,10 +12,6 @@ pub struct LoopThread {
     /// What the C library calls it (`pthread_self`), as an address; 0 where not known. A thread that has its number later has
     /// another one, or the same stack.
     pub handle: usize,
-    /// The size of its alternate signal stack when the page was made, in bytes; `None` where it had none. One that it sets
-    /// later is not noticed: the kernel shows it to the thread itself alone (`sigaltstack`; neither `/proc` nor ptrace has it),
-    /// and the loop makes no system call of ours.
-    pub alternate_stack_bytes: Option<usize>,
 }
 
 /// Returns the kernel's number of the calling thread, by a system call; 0 where not known.
@@ -37,7 +33,6 @@ impl LoopThread {
             stack: stack_of_this_thread().unwrap_or_default(),
             // SAFETY: pthread_self has no requirements.
             handle: unsafe { libc::pthread_self() } as usize,
-            alternate_stack_bytes: alternate_stack_of_this_thread(),
         }
     }
 
@@ -67,8 +62,10 @@ fn stack_of_this_thread() -> Option<Range<usize>> {
     (!failed).then_some(range)
 }
 
+/// Returns the size of the calling thread's alternate signal stack, by a system call; `None` where it has none, or it is not
+/// known.
 #[cfg(all(target_os = "linux", not(miri)))]
-fn alternate_stack_of_this_thread() -> Option<usize> {
+pub(crate) fn alternate_stack_of_this_thread() -> Option<usize> {
     let mut found = std::mem::MaybeUninit::<libc::stack_t>::uninit();
     // SAFETY: without a new stack the call only fills `found`, which is room for it.
     if unsafe { libc::sigaltstack(std::ptr::null(), found.as_mut_ptr()) } != 0 {
@@ -79,9 +76,51 @@ fn alternate_stack_of_this_thread() -> Option<usize> {
     (found.ss_flags & libc::SS_DISABLE == 0).then_some(found.ss_size)
 }
 
+#[cfg(not(all(target_os = "linux", not(miri))))]
+pub(crate) fn alternate_stack_of_this_thread() -> Option<usize> {
+    None
+}
+
 #[cfg(all(test, target_os = "linux", not(miri), not(loom)))]
 mod tests {
     use super::*;
+    use crate::{Clock, VirtualClock, Writer};
+
+    /// Sets the calling thread's alternate stack, of a size that every kernel takes; none where it is 0.
+    fn set_alternate_stack(bytes: usize) {
+        let room = Box::leak(vec![0_u8; bytes].into_boxed_slice());
+        let ss_flags = if bytes == 0 { libc::SS_DISABLE } else { 0 };
+        let stack = libc::stack_t { ss_sp: room.as_mut_ptr().cast(), ss_flags, ss_size: bytes };
+        // SAFETY: the memory was leaked, so it outlives the thread.
+        assert_eq!(unsafe { libc::sigaltstack(&stack, std::ptr::null_mut()) }, 0);
+    }
+
+    #[test]
+    fn an_alternate_stack_that_is_set_later_is_noticed_within_a_second_of_polls() {
+        let check = || {
+            set_alternate_stack(1 << 16);
+            let time = VirtualClock::starting_at(1_000);
+            let mut writer = Writer::builder("stacked").clock(Clock::simulated(time.clone())).build();
+            writer.resume();
+            let noted = |writer: &Writer| writer.gate().alternate_stack_bytes();
+            assert_eq!(noted(&writer), Some(1 << 16), "when the page is made");
+            let turn = |writer: &mut Writer| {
+                writer.park();
+                writer.unpark(0);
+            };
+            for bytes in [1 << 17, 0, 1 << 18] {
+                let before = noted(&writer);
+                set_alternate_stack(bytes);
+                time.advance_ns(900_000_000);
+                turn(&mut writer);
+                assert_eq!(noted(&writer), before, "one call in a second");
+                time.advance_ns(200_000_000);
+                turn(&mut writer);
+                assert_eq!(noted(&writer), Some(bytes).filter(|bytes| *bytes > 0));
+            }
+        };
+        std::thread::spawn(check).join().unwrap();
+    }
 
     #[test]
     fn the_stack_of_a_thread_holds_its_variables() {

@@ -481,6 +481,13 @@ impl Writer {
     }
 }
 
+#[cfg(test)]
+impl Writer {
+    pub(crate) fn gate(&self) -> &crate::capture_gate::CaptureGate {
+        self.gate.gate()
+    }
+}
+
 impl Drop for Writer {
     fn drop(&mut self) {
         let (page, pen) = self.parts();
