@@ -1,12 +1,14 @@
-//! What running a command on an incident needs of the system: a file in memory as its standard input, and killing it
-//! together with what it started.
+//! Running a command on an incident: a file in memory as its standard input, its start, and killing it together with what it
+//! started.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::mem::MaybeUninit;
-use std::os::fd::FromRawFd;
-use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 
 /// Returns a file without a name that has these bytes, to be read from its begin.
 ///
@@ -25,30 +27,147 @@ pub(crate) fn memory_file(bytes: &[u8]) -> io::Result<File> {
     Ok(file)
 }
 
-/// Has the command begin with no signal blocked: our threads have all of them blocked, and it inherits that. Not by unblocking them
-/// here: a signal that the host waits for elsewhere (`sigwait`, a signalfd) would be taken by our thread, and end the process.
-pub(crate) fn unblock_signals(command: &mut Command) {
-    let unblock = || {
-        // SAFETY: a set of signals is plain data, for which zeros are valid.
-        let mut none: libc::sigset_t = unsafe { MaybeUninit::zeroed().assume_init() };
-        // SAFETY: `none` is room for a set.
-        unsafe { libc::sigemptyset(&mut none) };
-        // SAFETY: the set is initialized; the old one is not asked for.
-        unsafe { libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut()) };
-        Ok(())
-    };
-    // SAFETY: what is called between fork and exec, sigemptyset and sigprocmask, is async-signal-safe, and nothing is allocated.
-    unsafe { command.pre_exec(unblock) };
+/// A command that runs: a child of this process, which leads a group of processes of its own.
+#[derive(Debug)]
+pub(crate) struct CommandProcess(libc::pid_t);
+
+impl CommandProcess {
+    /// Starts a program, found as a shell would, with this file as its standard input and nothing else of this process's.
+    ///
+    /// By `posix_spawn`, which copies no page tables: a fork would hold up the threads of a large program for milliseconds. The
+    /// command begins with no signal blocked, although the calling thread has all of them blocked. They are never unblocked
+    /// here: a signal that the host waits for elsewhere (`sigwait`, a signalfd) would be taken by our thread, and end the process.
+    ///
+    /// # Errors
+    /// There is no such program, it may not be run, or the system has no room for it.
+    pub fn start(program: &str, args: &[String], input: &File) -> io::Result<CommandProcess> {
+        let zero = |_| io::Error::new(io::ErrorKind::InvalidInput, "it has a zero byte");
+        let words = std::iter::once(program).chain(args.iter().map(String::as_str));
+        let words: Vec<CString> =
+            words.map(|word| CString::new(word).map_err(zero)).collect::<Result<_, _>>()?;
+        // By the standard library, which keeps others from changing the environment meanwhile.
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok()
+        });
+        let variables: Vec<CString> = variables.collect();
+        let (words, variables) = (pointers(&words), pointers(&variables));
+        let (actions, attributes) = (FileActions::new(input)?, Attributes::new()?);
+        let mut pid = 0;
+        // SAFETY: both lists are pointers to strings that live through the call, and end with null; the name is the first of them;
+        // actions and attributes are initialized.
+        let error = unsafe {
+            libc::posix_spawnp(
+                &mut pid,
+                words[0],
+                &raw const actions.0,
+                &raw const attributes.0,
+                words.as_ptr().cast(),
+                variables.as_ptr().cast(),
+            )
+        };
+        of_call(error).map(|()| CommandProcess(pid))
+    }
+
+    /// Returns how it ended; `None` while it runs.
+    ///
+    /// # Errors
+    /// Somebody else has waited for it: the program itself, for every child.
+    pub fn try_wait(&self) -> io::Result<Option<ExitStatus>> {
+        let mut status = 0;
+        // SAFETY: `status` is room for the answer.
+        match unsafe { libc::waitpid(self.0, &mut status, libc::WNOHANG) } {
+            0 => Ok(None),
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(Some(ExitStatus::from_raw(status))),
+        }
+    }
+
+    /// Kills it, which nobody has waited for yet, together with what it started, and waits for its end.
+    pub fn kill(self) {
+        // SAFETY: kill takes two numbers and touches no memory of ours. The group is that of a child which nobody has waited
+        // for, so its number is not another's.
+        unsafe { libc::kill(-self.0, libc::SIGKILL) };
+        // SAFETY: a null status is not asked for.
+        unsafe { libc::waitpid(self.0, std::ptr::null_mut(), 0) };
+    }
 }
 
-// Killing a command together with what it started.
+/// Returns pointers to strings, with a null behind them.
+fn pointers(texts: &[CString]) -> Vec<*const libc::c_char> {
+    texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
+}
 
-/// Kills every process of the group of `leader`, which must be a child that was not waited for yet.
-pub(crate) fn kill_group(leader: u32) {
-    let Some(group) = i32::try_from(leader).ok().filter(|group| *group > 1) else { return };
-    // SAFETY: kill takes two numbers and touches no memory of ours. The group is that of a child which nobody has waited
-    // for, so its number is not another's.
-    unsafe { libc::kill(-group, libc::SIGKILL) };
+/// Makes a result of what functions of posix_spawn return: an error's number, or 0.
+fn of_call(error: i32) -> io::Result<()> {
+    if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
+}
+
+/// What the command has open: its input, and nowhere to write to.
+struct FileActions(libc::posix_spawn_file_actions_t);
+
+impl FileActions {
+    fn new(input: &File) -> io::Result<FileActions> {
+        let mut actions = MaybeUninit::uninit();
+        // SAFETY: there is room for it.
+        of_call(unsafe { libc::posix_spawn_file_actions_init(actions.as_mut_ptr()) })?;
+        // SAFETY: the call has initialized it.
+        let mut actions = FileActions(unsafe { actions.assume_init() });
+        // SAFETY: it is initialized, and takes two numbers.
+        of_call(unsafe { libc::posix_spawn_file_actions_adddup2(&mut actions.0, input.as_raw_fd(), 0) })?;
+        for output in [1, 2] {
+            let (nowhere, flags) = (c"/dev/null".as_ptr(), libc::O_WRONLY);
+            // SAFETY: it is initialized, and copies the name, which ends with a zero.
+            of_call(unsafe {
+                libc::posix_spawn_file_actions_addopen(&mut actions.0, output, nowhere, flags, 0)
+            })?;
+        }
+        Ok(actions)
+    }
+}
+
+impl Drop for FileActions {
+    fn drop(&mut self) {
+        // SAFETY: it is initialized, and not used any more.
+        unsafe { libc::posix_spawn_file_actions_destroy(&mut self.0) };
+    }
+}
+
+/// What the command begins with: a group of its own, no signal blocked, and SIGPIPE as by default, which Rust programs ignore.
+struct Attributes(libc::posix_spawnattr_t);
+
+impl Attributes {
+    fn new() -> io::Result<Attributes> {
+        let mut attributes = MaybeUninit::uninit();
+        // SAFETY: there is room for it.
+        of_call(unsafe { libc::posix_spawnattr_init(attributes.as_mut_ptr()) })?;
+        // SAFETY: the call has initialized it.
+        let mut attributes = Attributes(unsafe { attributes.assume_init() });
+        // SAFETY: a set of signals is plain data, for which zeros are valid.
+        let (mut none, mut pipe): (libc::sigset_t, libc::sigset_t) =
+            unsafe { (MaybeUninit::zeroed().assume_init(), MaybeUninit::zeroed().assume_init()) };
+        // SAFETY: both are room for a set, and initialized where they are added to.
+        unsafe {
+            libc::sigemptyset(&mut none);
+            libc::sigemptyset(&mut pipe);
+            libc::sigaddset(&mut pipe, libc::SIGPIPE);
+        }
+        let flags = libc::POSIX_SPAWN_SETSIGMASK | libc::POSIX_SPAWN_SETSIGDEF | libc::POSIX_SPAWN_SETPGROUP;
+        // SAFETY: it is initialized, and so are the sets; group 0 is one of the command's own.
+        unsafe {
+            of_call(libc::posix_spawnattr_setsigmask(&mut attributes.0, &none))?;
+            of_call(libc::posix_spawnattr_setsigdefault(&mut attributes.0, &pipe))?;
+            of_call(libc::posix_spawnattr_setpgroup(&mut attributes.0, 0))?;
+            of_call(libc::posix_spawnattr_setflags(&mut attributes.0, flags as libc::c_short))?;
+        }
+        Ok(attributes)
+    }
+}
+
+impl Drop for Attributes {
+    fn drop(&mut self) {
+        // SAFETY: it is initialized, and not used any more.
+        unsafe { libc::posix_spawnattr_destroy(&mut self.0) };
+    }
 }
 
 #[cfg(test)]
@@ -65,16 +184,34 @@ mod tests {
 
     #[test]
     fn a_command_has_no_signal_blocked_and_the_thread_that_starts_it_keeps_all() {
+        let path = std::env::temp_dir().join(format!("loopscope-command-{}", std::process::id()));
+        let script = format!("exec cat /proc/self/status - > {}", path.display());
+        let input = memory_file(b"what it reads\n").unwrap();
         let start = || {
-            let mut command = Command::new("cat");
-            command.arg("/proc/self/status");
-            unblock_signals(&mut command);
-            let output = command.output().unwrap();
-            (output, std::fs::read_to_string("/proc/thread-self/status").unwrap())
+            let command = CommandProcess::start("sh", &["-c".to_owned(), script.clone()], &input);
+            (command.unwrap(), std::fs::read_to_string("/proc/thread-self/status").unwrap())
         };
-        let (output, own) = without_signals(start);
-        assert_eq!(blocked(&String::from_utf8_lossy(&output.stdout)), "0".repeat(16));
+        let (command, own) = without_signals(start);
+        let status = loop {
+            match command.try_wait().unwrap() {
+                Some(status) => break status,
+                None => std::thread::yield_now(),
+            }
+        };
+        let told = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(status.success() && told.ends_with("what it reads\n"), "{status}: {told}");
+        assert_eq!(blocked(&told), "0".repeat(16));
         assert_ne!(blocked(&own), "0".repeat(16));
+        assert!(command.try_wait().is_err(), "it was waited for");
+    }
+
+    #[test]
+    fn a_command_that_is_not_there_is_an_error() {
+        let input = memory_file(b"").unwrap();
+        let error = CommandProcess::start("/nonexistent/x", &[], &input).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert!(CommandProcess::start("a\0b", &[], &input).is_err());
     }
 
     #[test]

@@ -1,13 +1,12 @@
 //! Acts on incidents: a command or a function of the program, on a thread of its own, bounded in number and time.
 
-use crate::watch::command_process::{kill_group, memory_file, unblock_signals};
+use crate::watch::command_process::{CommandProcess, memory_file};
 use loopscope_report::incident::Incident;
 use loopscope_report::metrics::loop_metrics::Outcomes;
 use std::fmt;
 use std::io;
-use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -123,17 +122,13 @@ fn serve(incidents: &Receiver<Arc<Incident>>, actions: &[Action], limit: Duratio
 fn run_command(program: &str, args: &[String], json: &[u8], limit: Duration) -> Result<(), String> {
     let input = memory_file(&[json, b"\n"].concat());
     let input = input.map_err(|error| format!("the incident cannot be handed to it: {error}"))?;
-    let mut command = Command::new(program);
-    // A group of its own, so that what it started can be killed with it.
-    command.args(args).stdin(input).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
-    unblock_signals(&mut command);
-    let mut child = command.spawn().map_err(|error| format!("it cannot be started: {error}"))?;
-    match wait(&mut child, limit) {
+    let command = CommandProcess::start(program, args, &input);
+    let command = command.map_err(|error| format!("it cannot be started: {error}"))?;
+    match wait(&command, limit) {
         Ok(Some(status)) if status.success() => Ok(()),
         Ok(Some(status)) => Err(format!("it failed: {status}")),
         Ok(None) => {
-            kill_group(child.id());
-            let _ = child.wait();
+            command.kill();
             Err(format!("killed after {} s", limit.as_secs()))
         }
         // A program that waits for every child has taken it: its number may be another process's by now.
@@ -142,10 +137,10 @@ fn run_command(program: &str, args: &[String], json: &[u8], limit: Duration) -> 
 }
 
 /// Waits for the end of a command; `None` where it takes longer than `limit`.
-fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
+fn wait(command: &CommandProcess, limit: Duration) -> io::Result<Option<ExitStatus>> {
     let begin = Instant::now();
     loop {
-        if let Some(status) = child.try_wait()? {
+        if let Some(status) = command.try_wait()? {
             return Ok(Some(status));
         }
         let Some(left) = limit.checked_sub(begin.elapsed()) else { return Ok(None) };
