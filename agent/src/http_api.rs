@@ -22,7 +22,7 @@ impl AgentBuilder {
     }
 
     /// Says whether the agent starts without an address where it cannot have the one that was asked for: it then watches, and logs
-    /// a warning, and nobody can ask it. False otherwise: [`start`](AgentBuilder::start) returns the error. The
+    /// a warning; only commands of its own user can ask it, by its socket file. False otherwise: [`start`](AgentBuilder::start) returns the error. The
     /// default address, which nobody asked for, never makes it fail.
     pub fn address_is_optional(mut self, is_optional: bool) -> Self {
         self.server.is_address_optional = is_optional;

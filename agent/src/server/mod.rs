@@ -50,9 +50,9 @@ impl OpenServer {
         let is_optional = settings.is_address_optional || settings.listen == Listen::default();
         let entrance = unless_optional(opened, is_optional, |line| log.warn(line))?;
         entrance.as_ref().map_or(Ok(()), BoundServer::check_for_page)?;
-        let open =
-            |_: &BoundServer| AgentSocket::open().map_err(|because| warn_of_socket_file(log, &because)).ok();
-        let socket = entrance.as_ref().and_then(open);
+        // Also where it has no address: commands of this user then find it by its pages.
+        let open = || AgentSocket::open().map_err(|because| warn_of_socket_file(log, &because)).ok();
+        let socket = if settings.listen == Listen::Nowhere { None } else { open() };
         Ok(OpenServer { entrance, socket, settings })
     }
 
@@ -80,7 +80,7 @@ impl OpenServer {
     ) -> Result<Server, AgentError> {
         let address = self.entrance.as_ref().and_then(BoundServer::address);
         let url = self.entrance.as_ref().map(|entrance| entrance.agent_address().to_string());
-        let is_needed = self.entrance.is_some() || self.settings.has_recorder;
+        let is_needed = self.entrance.is_some() || self.socket.is_some() || self.settings.has_recorder;
         let start = move || {
             // As on all threads of ours: whatever is sent to the process is for its own threads.
             loopscope_stacks::block_signal();
@@ -88,11 +88,8 @@ impl OpenServer {
             if client.has_recorder() {
                 tokio::spawn(keep_recorder(client.clone()));
             }
-            if let Some(entrance) = self.entrance {
-                let refused = |error| ServerError::System("a listening socket", error);
-                let captures = CaptureService::new(addresses);
-                answer(entrance, self.socket, captures, &client).map_err(refused)?;
-            }
+            let refused = |error| ServerError::System("a listening socket", error);
+            answer(self.entrance, self.socket, CaptureService::new(addresses), &client).map_err(refused)?;
             Ok(|| ())
         };
         let background = if is_needed { Some(RuntimeThread::start("loopscope-http", start)?) } else { None };
@@ -119,21 +116,24 @@ fn unless_optional(
 
 /// Answers at the program's address, and at the socket file beside the pages.
 fn answer(
-    entrance: BoundServer,
+    entrance: Option<BoundServer>,
     socket: Option<AgentSocket>,
     captures: CaptureService,
     client: &Arc<AgentClient>,
 ) -> io::Result<()> {
-    let BoundServer { listener, auth, .. } = entrance;
     let live = Arc::<Live>::default();
     let router = |auth: Arc<Auth>| {
         let (captures, live, agent) = (captures.clone(), live.clone(), client.clone());
         Arc::new(Router { auth, captures, live, agent })
     };
-    let doorway = Listener::new(listener)?;
-    tokio::spawn(server::serve(doorway, auth.clone(), router(auth.clone())));
+    let rules = entrance.as_ref().map(|entrance| entrance.auth.clone());
+    if let Some(BoundServer { listener, auth, .. }) = entrance {
+        tokio::spawn(server::serve(Listener::new(listener)?, auth.clone(), router(auth)));
+    }
     let Some(socket) = socket else { return Ok(()) };
-    let auth = Arc::new(auth.of_socket_file(socket.file.path()));
+    let path = socket.file.path();
+    let auth = rules.map_or_else(|| Auth::of_socket_file_alone(path), |rules| rules.of_socket_file(path));
+    let auth = Arc::new(auth);
     match Listener::of_agent_socket(socket) {
         Ok(doorway) => _ = tokio::spawn(server::serve(doorway, auth.clone(), router(auth))),
         // The program can do without; it has no file then.
