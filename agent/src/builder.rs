@@ -21,7 +21,8 @@ use loopscope_report::metrics::compat_set::CompatSet;
 use loopscope_report::model::thresholds::{ThresholdTable, Thresholds};
 use loopscope_report::settings::Setting;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// Reports of one loop within a minute, where nobody said how many.
@@ -360,17 +361,16 @@ impl Drop for Agent {
 #[derive(Debug)]
 struct Claim(u32);
 
-static CLAIMED_BY: Mutex<u32> = Mutex::new(0);
+/// The process whose agent runs; 0 without one. No lock: in a forked child a thread that is not there could hold it.
+static CLAIMED_BY: AtomicU32 = AtomicU32::new(0);
 
 impl Claim {
     fn take() -> Result<Claim, AgentError> {
-        let (mut holder, pid) =
-            (CLAIMED_BY.lock().unwrap_or_else(PoisonError::into_inner), std::process::id());
-        if *holder == pid {
-            return Err(AgentError::AlreadyRunning);
+        let pid = std::process::id();
+        match CLAIMED_BY.swap(pid, Ordering::AcqRel) == pid {
+            true => Err(AgentError::AlreadyRunning),
+            false => Ok(Claim(pid)),
         }
-        *holder = pid;
-        Ok(Claim(pid))
     }
 
     fn is_of_this_process(&self) -> bool {
@@ -381,7 +381,7 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         if self.is_of_this_process() {
-            *CLAIMED_BY.lock().unwrap_or_else(PoisonError::into_inner) = 0;
+            CLAIMED_BY.store(0, Ordering::Release);
         }
     }
 }

@@ -4,9 +4,7 @@
 //! something of an agent writes to one of that agent.
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -14,9 +12,6 @@ use std::time::Duration;
 /// starting agent, read by loops that wake it. A forked child must not write to its parent's number: it may have closed that and
 /// opened a file of its own there.
 static DESCRIPTOR: AtomicU64 = AtomicU64::new(0);
-
-/// Held by an agent that makes one.
-static MAKING: Mutex<()> = Mutex::new(());
 
 /// Puts a descriptor and the process that made it in a word.
 fn packed(pid: u32, descriptor: RawFd) -> u64 {
@@ -36,13 +31,18 @@ pub(crate) struct EventFd(RawFd);
 impl EventFd {
     /// Returns the eventfd of this process, made at the first call.
     pub(crate) fn of_process() -> io::Result<EventFd> {
-        let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+        let (found, pid) = (DESCRIPTOR.load(Ordering::Relaxed), std::process::id());
         if let Some(descriptor) = own_descriptor() {
             return Ok(EventFd(descriptor));
         }
-        let descriptor = new_eventfd()?;
-        DESCRIPTOR.store(packed(std::process::id(), descriptor), Ordering::Relaxed);
-        Ok(EventFd(descriptor))
+        let made = RequestWaker::new()?;
+        // No lock: in a forked child a thread that is not there could hold it.
+        let new = packed(pid, made.0.as_raw_fd());
+        match DESCRIPTOR.compare_exchange(found, new, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => Ok(EventFd(made.0.into_raw_fd())),
+            // Another agent of this process was first.
+            Err(other) => Ok(EventFd(other as u32 as RawFd)),
+        }
     }
 
     /// Returns its number, for requests to the kernel to signal it.

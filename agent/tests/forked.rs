@@ -73,6 +73,8 @@ fn an_agent_of_a_forked_child_has_stacks_and_sleeps() {
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0, "fork: {}", std::io::Error::last_os_error());
     if pid == 0 {
+        // SAFETY: ends the child where it waits for a lock that nobody lets go of.
+        unsafe { libc::alarm(120) };
         let child = std::panic::AssertUnwindSafe(|| child_has_an_agent_of_its_own(agent));
         let is_good = std::panic::catch_unwind(child).is_ok();
         // SAFETY: ends the child without running the parent's exit handlers.
