@@ -312,7 +312,7 @@ pub fn all_fenced() -> bool {
     pages.iter().all(|page| page.gate.is_fenced())
 }
 
-/// Sets how a loop wakes the agent: with at most one system call, without blocking and without allocating.
+/// Sets how a loop wakes the agent: with two system calls at most, without blocking and without allocating.
 /// The first caller in a process decides; returns false for any other.
 pub fn set_waker(wake: impl Fn() + Send + Sync + 'static) -> bool {
     WAKER.set(Box::new(wake)).is_ok()
@@ -351,9 +351,9 @@ pub(crate) fn add(new: NewPage, complete: impl FnOnce(&Called)) {
 /// Takes a page from the list whose loop has ended, in the middle of a busy period where it `was_busy`.
 pub(crate) fn remove(memory: &Arc<Memory>, was_busy: bool) {
     let is_it = |page: &mut LocalPage| Arc::ptr_eq(&page.memory, memory);
-    let gone: Vec<LocalPage> =
-        locked().map(|mut pages| pages.extract_if(.., is_it).collect()).unwrap_or_default();
-    gone.iter().for_each(|page| page.note_told(page.page().tallies.blocked[0].get(), was_busy));
+    let note = |page: &LocalPage| page.note_told(page.page().tallies.blocked[0].get(), was_busy);
+    // Noted before anybody finds it gone: an agent that starts goes on from the numbers that it has told.
+    let gone = locked().map(|mut pages| pages.extract_if(.., is_it).inspect(note).collect::<Vec<_>>());
     // Outside the lock: an observer that goes with it may end a page of its own.
     drop(gone);
     CHANGES.fetch_add(1, Ordering::Release);

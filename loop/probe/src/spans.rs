@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// What runs on the loop's thread, and since when. Shared by the writer and by span layers, on one thread.
 // In this order: what every callback needs is on one line of the cache.
 #[derive(Debug)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub(crate) struct SpanContext {
     /// Word 0 of the running frame's recorder entry; 0 between frames.
     pub(crate) frame: Cell<u64>,

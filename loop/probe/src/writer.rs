@@ -490,6 +490,7 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
+        self.add_up_drains();
         let (page, pen) = self.parts();
         let was_busy = page.now.busy_since.get() != 0;
         page.record_last_poll(pen, self.clock());
