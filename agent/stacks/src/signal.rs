@@ -73,6 +73,9 @@ fn may_have_terminal() -> bool {
     stat.and_then(|stat| Stat::parse(&stat)).is_none_or(|stat| stat.terminal != 0)
 }
 
+/// A program's headers are in its first page.
+const HEADERS_BYTES: usize = 4096;
+
 /// Keeps the library that the handler is in loaded for good, where it is in one: a plugin that is unloaded would leave a handler whose
 /// code is gone, and the next signal would end the program. A program's own code stays anyway.
 fn keep_loaded() {
@@ -81,8 +84,13 @@ fn keep_loaded() {
     let is_found =
         unsafe { libc::dladdr(ptr::with_exposed_provenance(own_handler()), found.as_mut_ptr()) } != 0;
     // SAFETY: zeros are valid, and the call filled it where it found anything.
-    let name = unsafe { found.assume_init() }.dli_fname;
-    if is_found && !name.is_null() {
+    let found = unsafe { found.assume_init() };
+    // SAFETY: reads a word that the kernel gave the process at its start: where the program's own headers are.
+    let headers = unsafe { libc::getauxval(libc::AT_PHDR) } as usize;
+    // Of the program the name is what its caller called it, which may lead anywhere.
+    let is_program = (found.dli_fbase.addr()..found.dli_fbase.addr() + HEADERS_BYTES).contains(&headers);
+    let name = found.dli_fname;
+    if is_found && !is_program && !name.is_null() {
         let flags = libc::RTLD_NOW | libc::RTLD_NODELETE | libc::RTLD_NOLOAD;
         // SAFETY: the name is the loader's own, of a file that is loaded: no code of it runs anew. A static program has no loader,
         // and gets an error.
