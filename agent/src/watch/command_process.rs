@@ -1,6 +1,7 @@
 //! Running a command on an incident: a file in memory as its standard input, its start, and killing it together with what it
 //! started.
 
+use loopscope_probe::raw::file_limit::set_of;
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Seek, Write};
@@ -142,23 +143,16 @@ impl Attributes {
         of_call(unsafe { libc::posix_spawnattr_init(attributes.as_mut_ptr()) })?;
         // SAFETY: the call has initialized it.
         let mut attributes = Attributes(unsafe { attributes.assume_init() });
-        // SAFETY: a set of signals is plain data, for which zeros are valid.
-        let (mut none, mut pipe): (libc::sigset_t, libc::sigset_t) =
-            unsafe { (MaybeUninit::zeroed().assume_init(), MaybeUninit::zeroed().assume_init()) };
-        // SAFETY: both are room for a set, and initialized where they are added to.
-        unsafe {
-            libc::sigemptyset(&mut none);
-            libc::sigemptyset(&mut pipe);
-            libc::sigaddset(&mut pipe, libc::SIGPIPE);
-        }
+        let (none, pipe) = (set_of(&[]), set_of(&[libc::SIGPIPE]));
         let flags = libc::POSIX_SPAWN_SETSIGMASK | libc::POSIX_SPAWN_SETSIGDEF | libc::POSIX_SPAWN_SETPGROUP;
-        // SAFETY: it is initialized, and so are the sets; group 0 is one of the command's own.
-        unsafe {
-            of_call(libc::posix_spawnattr_setsigmask(&mut attributes.0, &none))?;
-            of_call(libc::posix_spawnattr_setsigdefault(&mut attributes.0, &pipe))?;
-            of_call(libc::posix_spawnattr_setpgroup(&mut attributes.0, 0))?;
-            of_call(libc::posix_spawnattr_setflags(&mut attributes.0, flags as libc::c_short))?;
-        }
+        // SAFETY: both are initialized.
+        of_call(unsafe { libc::posix_spawnattr_setsigmask(&mut attributes.0, &none) })?;
+        // SAFETY: as above.
+        of_call(unsafe { libc::posix_spawnattr_setsigdefault(&mut attributes.0, &pipe) })?;
+        // SAFETY: it is initialized; group 0 is one of the command's own.
+        of_call(unsafe { libc::posix_spawnattr_setpgroup(&mut attributes.0, 0) })?;
+        // SAFETY: it is initialized.
+        of_call(unsafe { libc::posix_spawnattr_setflags(&mut attributes.0, flags as libc::c_short) })?;
         Ok(attributes)
     }
 }

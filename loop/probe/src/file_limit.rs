@@ -109,7 +109,8 @@ impl Drop for Blocked {
     }
 }
 
-fn set_of(signals: &[i32]) -> libc::sigset_t {
+/// Returns a set of these signals.
+pub fn set_of(signals: &[i32]) -> libc::sigset_t {
     let mut set = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: there is room for a set, which the call initializes.
     unsafe { libc::sigemptyset(set.as_mut_ptr()) };
