@@ -161,6 +161,26 @@ fn what_cannot_be_attached_to_is_refused_and_goes_on() {
     assert_eq!(gone.code, Some(3), "{}", gone.stderr);
 }
 
+/// Each question is answered between two waits.
+#[test]
+fn an_inspector_that_stays_open_because_native_code_runs_is_said_once() {
+    let scratch = Scratch::new("attach-native");
+    let native = "console.log('native');\n\
+                  for (;;) require('child_process').execSync('sleep 1.5');\n";
+    program(&scratch, "native.js", native);
+    for (version, node) in versions().into_iter().rev().take(1) {
+        let mut running = start(&scratch, &node, &["native.js"]);
+        running.line_with("native");
+        let pid = running.pid();
+        let done = attach(&scratch, &[&pid, "--listen", "off"]);
+        let what = format!("Node {version}: {}{}", done.stdout, done.stderr);
+        assert_eq!(done.stderr.matches("can run code as the user of the process").count(), 1, "{what}");
+        assert!(done.stderr.contains("is open on 127.0.0.1:") && done.stderr.contains(&pid), "{what}");
+        // It closes between two waits, if not yet.
+        until(|| (!listens(&pid)).then_some(()));
+    }
+}
+
 #[test]
 fn an_inspector_that_is_open_already_is_left_alone() {
     let scratch = Scratch::new("attach-inspected");

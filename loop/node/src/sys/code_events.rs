@@ -208,7 +208,7 @@ pub(super) fn say_what_is_missing() {
     static ONCE: Once = Once::new();
     let used = TOO_LARGE.load(Ordering::Relaxed);
     if used > 0 {
-        ONCE.call_once(|| log::off("names of functions that wait for native code", &too_large(used)));
+        ONCE.call_once(|| log::off("some names of functions that wait for native code", &too_large(used)));
     }
 }
 

@@ -7,7 +7,7 @@
 //! event needs is one variable, and that of the main thread is found by comparing a register.
 
 use super::event::{Event, LetGo, TraceEvent, Watcher};
-use super::{code_events, js_callback, napi, sampler, stack_trace};
+use super::{js_callback, napi};
 use crate::log;
 use libc::c_void;
 use std::cell::{Cell, RefCell};
@@ -33,6 +33,17 @@ thread_local! {
     static LEFT: RefCell<Option<LetGo>> = const { RefCell::new(None) };
     /// Node's hook for the end of this environment.
     static HOOK: Cell<*mut c_void> = const { Cell::new(null_mut()) };
+    /// What else ends with this thread's watcher.
+    static FORGET: Cell<Option<Forget>> = const { Cell::new(None) };
+}
+
+/// What knows an isolate beside its watcher, and has to forget it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Forget {
+    /// Nobody asks the isolate of this thread any more; also called inside of a callback of V8's.
+    pub(super) isolate: fn(u32),
+    /// V8 tells of the code of this thread's isolate no more.
+    pub(super) code: fn(),
 }
 
 /// The thread pointer of the main thread, once it has a watcher; 0 before. Written by that thread, and another one never has the
@@ -91,7 +102,8 @@ fn note_main_thread() {
 
 /// Has [`on_environment_end`] called at the end of this thread's environment, by `add`, unless it is already. Returns whether it is:
 /// before that nothing that outlives this call may know the environment, or its isolate.
-pub(super) fn end_with_environment(add: impl FnOnce() -> *mut c_void) -> bool {
+pub(super) fn end_with_environment(forget: Forget, add: impl FnOnce() -> *mut c_void) -> bool {
+    FORGET.set(Some(forget));
     if HOOK.get().is_null() {
         HOOK.set(add());
     }
@@ -245,9 +257,9 @@ fn own_tid() -> u32 {
 
 /// Nobody asks this thread's isolate any more.
 fn forget_isolate() {
-    let tid = own_tid();
-    sampler::remove(tid);
-    stack_trace::remove(tid);
+    if let Some(forget) = FORGET.get() {
+        (forget.isolate)(own_tid());
+    }
 }
 
 /// Ends this thread's watcher, where it has one still, and all that knows its isolate. Its handles stay in the loop, which may not
@@ -255,7 +267,9 @@ fn forget_isolate() {
 pub(super) fn end() {
     js_callback::unlisten(own_tid());
     forget_isolate();
-    code_events::unfollow();
+    if let Some(forget) = FORGET.get() {
+        (forget.code)();
+    }
     let ended = catch_unwind(AssertUnwindSafe(|| take().and_then(Watcher::end)));
     if let Some(let_go) = ended.ok().flatten() {
         LEFT.set(Some(let_go));
@@ -266,100 +280,5 @@ pub(super) fn end() {
 pub(super) fn let_go() {
     if let Some(let_go) = LEFT.take() {
         let_go();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sys::event::Running;
-    use crate::sys::hook_counts::HookCounts;
-    use loopscope_probe::{Snapshot, Ticks};
-
-    /// Whatever it is told, it panics.
-    #[derive(Debug)]
-    struct Panics;
-
-    impl Watcher for Panics {
-        fn tell(&mut self, _event: Event) -> bool {
-            panic!("on purpose");
-        }
-
-        fn gc_begins(&mut self, _kind: u32) {}
-
-        fn gc_ends(&mut self) {}
-
-        fn label(&mut self, _name: &str) -> bool {
-            false
-        }
-
-        fn main_is_module(&mut self) {}
-
-        fn running(&self) -> Running {
-            Running::Other
-        }
-
-        fn part_what_blocks(&mut self) {}
-
-        fn set_hook_counts(&mut self, _counts: HookCounts) {}
-
-        fn code_was_mapped(&mut self, _ns: u64) {}
-
-        fn threw(&mut self) {}
-
-        fn counts(&mut self) -> String {
-            String::new()
-        }
-
-        fn set_paused(&mut self, _is_paused: bool, _left_out: &str) {}
-
-        fn snapshot(&mut self) -> Box<Snapshot> {
-            unreachable!("nobody asks for it")
-        }
-
-        fn expect(&mut self, _reason: &str) {}
-
-        fn expected(&mut self) {}
-
-        fn busy_since(&self) -> Ticks {
-            Ticks::NONE
-        }
-
-        fn end(self: Box<Self>) -> Option<LetGo> {
-            None
-        }
-    }
-
-    /// Lists an isolate for this thread, as at a start.
-    fn list() -> u32 {
-        let tid = own_tid();
-        stack_trace::list(tid, null_mut(), 0, None);
-        sampler::list(tid, std::ptr::dangling_mut());
-        assert!(stack_trace::loop_of(tid).is_some() && sampler::knows(tid));
-        tid
-    }
-
-    #[test]
-    fn after_an_error_of_ours_nobody_asks_the_isolate_that_will_be_freed() {
-        let tid = list();
-        set(Box::new(Panics));
-        tell(Event::PollBegins);
-        assert!(!is_set());
-        assert!(stack_trace::loop_of(tid).is_none() && !sampler::knows(tid));
-    }
-
-    #[test]
-    fn the_end_forgets_the_isolate_also_where_no_watcher_was_set_or_is_left() {
-        let tid = list();
-        end();
-        assert!(stack_trace::loop_of(tid).is_none() && !sampler::knows(tid));
-    }
-
-    #[test]
-    fn one_hook_is_for_the_end_of_an_environment_and_without_one_nothing_begins() {
-        assert!(!end_with_environment(null_mut));
-        assert!(end_with_environment(std::ptr::dangling_mut));
-        assert!(end_with_environment(|| panic!("it has one")));
-        HOOK.set(null_mut());
     }
 }

@@ -5,7 +5,7 @@ use super::hook_counts::HookCounts;
 use super::napi::{ARGUMENTS, Arguments, Environment, Info, Value};
 use super::uv::UvLoop;
 use super::v8::Isolate;
-use super::{Missing, current, js_callback, sampler, stack_trace};
+use super::{Missing, code_events, current, js_callback, sampler, stack_trace};
 use libc::c_void;
 use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,6 +19,14 @@ pub(crate) type Named = (&'static CStr, Function);
 
 /// Our functions, from the first registration on.
 static FUNCTIONS: OnceLock<&'static [Named]> = OnceLock::new();
+
+/// What knows an isolate beside its watcher.
+const FORGET: current::Forget = current::Forget { isolate: forget_isolate, code: code_events::unfollow };
+
+fn forget_isolate(tid: u32) {
+    sampler::remove(tid);
+    stack_trace::remove(tid);
+}
 
 /// The thread and environment that called us.
 #[derive(Debug)]
@@ -80,7 +88,7 @@ impl Caller {
     /// # Errors
     /// Node refuses.
     pub(crate) fn end_with_environment(&self) -> Result<(), Missing> {
-        match current::end_with_environment(|| self.environment.at_end(current::on_environment_end)) {
+        match current::end_with_environment(FORGET, || self.environment.at_end(current::on_environment_end)) {
             true => Ok(()),
             false => Err(Missing("Node does not tell the end of this thread's environment".to_owned())),
         }
@@ -172,4 +180,101 @@ pub(crate) unsafe fn register(environment: *mut c_void, exports: Value, function
         }
         js_callback::add(&environment, exports);
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::event::Running;
+    use crate::sys::event::{Event, LetGo};
+    use crate::sys::hook_counts::HookCounts;
+    use loopscope_probe::{Snapshot, Ticks};
+
+    /// Whatever it is told, it panics.
+    #[derive(Debug)]
+    struct Panics;
+
+    impl Watcher for Panics {
+        fn tell(&mut self, _event: Event) -> bool {
+            panic!("on purpose");
+        }
+
+        fn gc_begins(&mut self, _kind: u32) {}
+
+        fn gc_ends(&mut self) {}
+
+        fn label(&mut self, _name: &str) -> bool {
+            false
+        }
+
+        fn main_is_module(&mut self) {}
+
+        fn running(&self) -> Running {
+            Running::Other
+        }
+
+        fn part_what_blocks(&mut self) {}
+
+        fn set_hook_counts(&mut self, _counts: HookCounts) {}
+
+        fn code_was_mapped(&mut self, _ns: u64) {}
+
+        fn threw(&mut self) {}
+
+        fn counts(&mut self) -> String {
+            String::new()
+        }
+
+        fn set_paused(&mut self, _is_paused: bool, _left_out: &str) {}
+
+        fn snapshot(&mut self) -> Box<Snapshot> {
+            unreachable!("nobody asks for it")
+        }
+
+        fn expect(&mut self, _reason: &str) {}
+
+        fn expected(&mut self) {}
+
+        fn busy_since(&self) -> Ticks {
+            Ticks::NONE
+        }
+
+        fn end(self: Box<Self>) -> Option<LetGo> {
+            None
+        }
+    }
+
+    /// Lists an isolate for this thread, as at a start.
+    fn list() -> u32 {
+        // SAFETY: gettid only returns the calling thread's id.
+        let tid = unsafe { libc::gettid() } as u32;
+        assert!(current::end_with_environment(FORGET, std::ptr::dangling_mut));
+        stack_trace::list(tid, null_mut(), 0, None);
+        sampler::list(tid, std::ptr::dangling_mut());
+        assert!(stack_trace::loop_of(tid).is_some() && sampler::knows(tid));
+        tid
+    }
+
+    #[test]
+    fn after_an_error_of_ours_nobody_asks_the_isolate_that_will_be_freed() {
+        let tid = list();
+        current::set(Box::new(Panics));
+        current::tell(Event::PollBegins);
+        assert!(!current::is_set());
+        assert!(stack_trace::loop_of(tid).is_none() && !sampler::knows(tid));
+    }
+
+    #[test]
+    fn the_end_forgets_the_isolate_also_where_no_watcher_was_set_or_is_left() {
+        let tid = list();
+        current::end();
+        assert!(stack_trace::loop_of(tid).is_none() && !sampler::knows(tid));
+    }
+
+    #[test]
+    fn one_hook_is_for_the_end_of_an_environment_and_without_one_nothing_begins() {
+        assert!(!current::end_with_environment(FORGET, null_mut));
+        assert!(current::end_with_environment(FORGET, std::ptr::dangling_mut));
+        assert!(current::end_with_environment(FORGET, || panic!("it has one")));
+    }
 }

@@ -423,7 +423,7 @@ unsafe extern "C" fn on_interrupt(_isolate: *mut c_void, data: *mut c_void) {
         code_events::catch_up();
         let (answer, is_all) = asked.look();
         // Making the map takes some ms, and is for those who have not all.
-        let left = if is_all {
+        if is_all {
             asked.give(answer);
             None
         } else {
@@ -433,8 +433,7 @@ unsafe extern "C" fn on_interrupt(_isolate: *mut c_void, data: *mut c_void) {
                 current::with(|watcher| watcher.code_was_mapped(ns));
             }
             Some(answer)
-        };
-        left
+        }
     }));
     if let Some(answer) = left.unwrap_or_else(|_| Some(Answer::default())) {
         asked.give(answer);

@@ -3,6 +3,7 @@
 use super::sockets;
 use super::target::AttachTarget;
 use crate::error::Failure;
+use crate::output::tell;
 use serde_json::{Value, json};
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -13,6 +14,8 @@ use tungstenite::{Message, WebSocket};
 const OPEN_PATIENCE: Duration = Duration::from_secs(5);
 /// How long it may take to answer: where native code runs, it answers after that.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
+/// How long the inspector may be open before that is said: mostly it is closed again within 0.1 s.
+const OPEN_UNTOLD: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(2);
 /// A list of what can be inspected is shorter.
 const LIST_BYTES_MAX: u64 = 64 << 10;
@@ -37,6 +40,9 @@ pub struct Inspector<'a> {
     socket: WebSocket<TcpStream>,
     port: u16,
     asked: u64,
+    opened: Instant,
+    /// It was said that the inspector stays open.
+    is_told: bool,
 }
 
 impl<'a> Inspector<'a> {
@@ -52,7 +58,7 @@ impl<'a> Inspector<'a> {
             for port in sockets::listening(target.pid()).difference(&before).copied() {
                 if let Some(address) = address(port) {
                     let socket = connect(port, &address).map_err(|error| target.failed(error))?;
-                    return Ok(Inspector { target, socket, port, asked: 0 });
+                    return Ok(Inspector { target, socket, port, asked: 0, opened: begin, is_told: false });
                 }
             }
             std::thread::sleep(LOOK);
@@ -66,6 +72,13 @@ impl<'a> Inspector<'a> {
     /// Returns the port on which it listens.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Says once that the inspector is open, where it has been for some time: whoever can connect to it has the process.
+    pub fn warn_while_open(&mut self) {
+        if self.opened.elapsed() >= OPEN_UNTOLD && !std::mem::replace(&mut self.is_told, true) {
+            tell(&still_open(self.target.pid(), self.port));
+        }
     }
 
     /// Returns the innermost function that runs, with file and line; `None` while the loop waits.
@@ -88,7 +101,10 @@ impl<'a> Inspector<'a> {
             let text = match self.socket.read() {
                 Ok(Message::Text(text)) => text,
                 Ok(_) => continue,
-                Err(tungstenite::Error::Io(error)) if is_late(&error) => break,
+                Err(tungstenite::Error::Io(error)) if is_late(&error) => {
+                    self.warn_while_open();
+                    continue;
+                }
                 Err(error) => return Err(self.target.failed(format!("its inspector: {error}"))),
             };
             let mut answer: Value = serde_json::from_str(&text).unwrap_or_default();
@@ -127,6 +143,15 @@ impl Drop for Inspector<'_> {
     }
 }
 
+/// What an inspector that stays open means, and what can be done.
+fn still_open(pid: u32, port: u16) -> String {
+    format!(
+        "warning: the inspector of process {pid} is open on 127.0.0.1:{port} until its main thread returns to JavaScript.\n\
+         Until then every user who can connect to that port can run code as the user of the process. It is closed as soon as\n\
+         the process answers; do not interrupt this command. If that must not be, end the process, or block the port.\n"
+    )
+}
+
 fn is_late(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
@@ -152,7 +177,7 @@ fn address(port: u16) -> Option<String> {
 
 fn connect(port: u16, address: &str) -> Result<WebSocket<TcpStream>, String> {
     let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).map_err(|error| error.to_string())?;
-    stream.set_read_timeout(Some(ANSWER_PATIENCE)).map_err(|error| error.to_string())?;
+    stream.set_read_timeout(Some(OPEN_UNTOLD)).map_err(|error| error.to_string())?;
     let connected = tungstenite::client(address, stream);
     connected.map(|(socket, _)| socket).map_err(|error| format!("its inspector: {error}"))
 }

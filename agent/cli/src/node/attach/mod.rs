@@ -17,7 +17,7 @@ mod target;
 use crate::args::AttachArguments;
 use crate::error::Failure;
 use crate::node::addon::Preload;
-use crate::output::print;
+use crate::output::{print, tell};
 use crate::pages;
 use crate::pages::Process;
 use inspector::Inspector;
@@ -62,7 +62,10 @@ pub fn run(arguments: &AttachArguments) -> Result<(), Failure> {
         false => attach(arguments, &mut inspector, &preload, &target),
         true => inspector.evaluate(&call(&preload, "detach", &json!({}))).map(|answer| workers_in(&answer)),
     };
-    let closed = close(inspector, &preload, &target);
+    let (closed, is_open) = close(inspector, &preload, &target);
+    if done.is_err() && is_open {
+        tell(&closed);
+    }
     let workers = done?;
     let lasted = begin.elapsed().as_millis();
     print(&match arguments.detach {
@@ -112,8 +115,8 @@ fn call(preload: &Preload, function: &str, options: &serde_json::Value) -> Strin
     format!("require({script}).{function}({options})")
 }
 
-/// Has the inspector closed. Returns a line about it.
-fn close(mut inspector: Inspector, preload: &Preload, target: &AttachTarget) -> String {
+/// Has the inspector closed. Returns a line about it, and whether it is open still.
+fn close(mut inspector: Inspector, preload: &Preload, target: &AttachTarget) -> (String, bool) {
     let (pid, port) = (target.pid(), inspector.port());
     let listeners = sockets::listeners(pid, port);
     let is_open = || match listeners.is_empty() {
@@ -124,16 +127,20 @@ fn close(mut inspector: Inspector, preload: &Preload, target: &AttachTarget) -> 
     let begin = Instant::now();
     while begin.elapsed() < CLOSE_PATIENCE && target.is_alive() {
         if !is_open() {
-            return "Its inspector is closed.\n".to_owned();
+            return ("Its inspector is closed.\n".to_owned(), false);
         }
+        inspector.warn_while_open();
         std::thread::sleep(LOOK);
     }
-    match target.is_alive() {
+    let is_alive = target.is_alive();
+    let line = match is_alive {
         true => format!(
-            "Its inspector on port {port} is still open: it closes when the main thread returns to JavaScript.\n"
+            "Its inspector on port {port} is still open: it closes when the main thread returns to JavaScript. Until then every \
+             user who can connect to that port can run code as the user of the process.\n"
         ),
         false => String::new(),
-    }
+    };
+    (line, is_alive)
 }
 
 /// Returns the process as its pages tell it; `None` where it has none.
