@@ -186,7 +186,7 @@ pub(crate) unsafe fn register(environment: *mut c_void, exports: Value, function
 mod tests {
     use super::*;
     use crate::sys::event::Running;
-    use crate::sys::event::{Event, LetGo};
+    use crate::sys::event::{Event, LetGo, TraceEvent};
     use crate::sys::hook_counts::HookCounts;
     use loopscope_probe::{Snapshot, Ticks};
 
@@ -196,6 +196,18 @@ mod tests {
 
     impl Watcher for Panics {
         fn tell(&mut self, _event: Event) -> bool {
+            panic!("on purpose");
+        }
+
+        fn entry_begins(&mut self) -> bool {
+            panic!("on purpose");
+        }
+
+        fn entry_ends(&mut self) -> bool {
+            panic!("on purpose");
+        }
+
+        fn trace(&mut self, _event: TraceEvent) -> bool {
             panic!("on purpose");
         }
 
