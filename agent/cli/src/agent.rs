@@ -114,6 +114,7 @@ fn read_thresholds(endpoint: &Endpoint, answer: &http::Answer) -> Result<Thresho
         },
         404 => "has no thresholds endpoint: its agent is older than this command, or not a loopscope agent"
             .to_owned(),
+        409 => return Err(Failure::Ambiguous(format!("{endpoint}: {}", answer.first_line()))),
         _ => format!("refused: {}", answer.first_line()),
     };
     Err(Failure::Remote { url: endpoint.to_string(), because })
@@ -128,6 +129,7 @@ fn ask(endpoint: &Endpoint, path: &str) -> Result<Vec<u8>, Failure> {
                 .to_owned()
         }
         404 => return Err(Failure::NotFound(format!("{endpoint}: {}", answer.first_line()))),
+        409 => return Err(Failure::Ambiguous(format!("{endpoint}: {}", answer.first_line()))),
         status => format!("answered {status}: {}", answer.first_line()),
     };
     Err(Failure::Remote { url: endpoint.to_string(), because })

@@ -59,8 +59,37 @@ pub(crate) struct Asked {
     pub socket: Option<PathBuf>,
     /// The user that its pages belong to; `None` where that cannot be told.
     pub user: Option<u32>,
-    /// Its loops and their runtimes.
-    pub loops: Vec<(String, String)>,
+    pub loops: Vec<AskedLoop>,
+}
+
+/// What a loop of a living process is called.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct AskedLoop {
+    /// Its label, which no other loop of the process has.
+    pub label: String,
+    /// The name that the program gave it, which others may have, too.
+    pub name: String,
+    /// The label of the runtime that it is a worker of; empty for a loop by itself.
+    pub group: String,
+    /// What runs it, such as `tokio`.
+    pub runtime: String,
+}
+
+impl AskedLoop {
+    fn of(entry: &FollowedLoop) -> AskedLoop {
+        let called = &entry.watch.called;
+        AskedLoop {
+            label: called.label.clone(),
+            name: entry.facts.name.clone(),
+            group: entry.facts.worker.map_or_else(String::new, |_| called.runtime.clone()),
+            runtime: entry.facts.runtime.clone(),
+        }
+    }
+
+    /// Tells whether this is the loop, or a worker of the runtime, that a client calls `name`.
+    pub(crate) fn is_called(&self, name: &str) -> bool {
+        self.label == name || self.name == name || (!self.group.is_empty() && self.group == name)
+    }
 }
 
 impl HostState {
@@ -147,7 +176,7 @@ impl HostState {
         let mut living: Vec<Asked> = Vec::new();
         for process in self.living_loops().chunk_by(|one, next| one.process() == next.process()) {
             let first = agents_of(process).into_iter().next();
-            let loops = process.iter().map(|entry| loop_words(entry)).collect();
+            let loops = process.iter().map(|entry| AskedLoop::of(entry)).collect();
             living.extend(first.map(|first| Asked { loops, ..first }));
         }
         living
@@ -277,15 +306,10 @@ fn agents_of(loops: &[&FollowedLoop]) -> Vec<Asked> {
             address: address.cloned(),
             socket: own.iter().find_map(|entry| entry.told_agent_socket()).or_else(beside),
             user: first.user.filter(|_| is_of_one_user),
-            loops: own.iter().map(|entry| loop_words(entry)).collect(),
+            loops: own.iter().map(|entry| AskedLoop::of(entry)).collect(),
         })
     };
     addresses.into_iter().filter_map(agent).collect()
-}
-
-/// Returns what a loop and what runs it are called.
-fn loop_words(entry: &FollowedLoop) -> (String, String) {
-    (entry.watch.called.label.clone(), entry.facts.runtime.clone())
 }
 
 fn reported(incident: Incident) -> Option<Arc<Incident>> {
