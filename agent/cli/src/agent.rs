@@ -69,6 +69,11 @@ pub struct Change<'a> {
 }
 
 impl Change<'_> {
+    /// Tells whether the loop is, or was, to be changed.
+    pub fn is_of(&self, entry: &LoopThresholds) -> bool {
+        self.loop_name.is_none_or(|name| entry.is_called(name))
+    }
+
     fn query(&self) -> String {
         // Agents of before read no `ns` and no `µs`.
         let us = |duration: Duration| format!("{}us", duration.as_micros());

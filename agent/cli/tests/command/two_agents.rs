@@ -19,8 +19,9 @@ use std::path::Path;
 /// A loop of this process, and its number.
 fn a_loop(scratch: &Scratch, name: &str) -> (Writer, u32) {
     let writer = Writer::builder(name).clock(Clock::monotonic()).directory(&scratch.runtime()).build();
-    let page = registry::pages().into_iter().find(|page| page.is_called(name)).unwrap();
-    (writer, page.number())
+    // The newest, where several are called so.
+    let called = registry::pages().into_iter().filter(|page| page.is_called(name));
+    (writer, called.map(|page| page.number()).max().unwrap())
 }
 
 /// Incident 1 of the agent of a loop.
@@ -280,4 +281,90 @@ fn each_loop_is_asked_of_its_own_agent(scratch: &Scratch, address: &str, names: 
         assert!(status == 404 && names.iter().all(|name| told.contains(name)), "{path}: {status} {told}");
     }
     assert_eq!(status_and_body(address, "GET", &format!("{folder}/-/healthy")).0, 200);
+}
+
+/// An agent that has ended without a word: nobody listens where the page says.
+fn silent_agent(ordinal: u32) -> (Controller, String) {
+    let page = registry::pages().into_iter().find(|page| page.number() == ordinal).unwrap();
+    let control = page.take_control().unwrap();
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    control.set_address(Some(&AgentAddress::Tcp(address)));
+    (control, format!("http://{address}"))
+}
+
+#[test]
+fn the_stalls_of_an_agent_that_does_not_answer_are_read_from_its_pages() {
+    let scratch = Scratch::new("silent-agent");
+    let pid = std::process::id().to_string();
+    let (_first, ordinal) = a_loop(&scratch, "silent: answers");
+    let file = agent_socket(&scratch.runtime(), Owner::this_process());
+    let _agent = agent(ordinal, Some(&file), incident("silent: answers", ordinal, 1_000));
+    let (mut writer, blocked) = a_loop(&scratch, "silent: blocked");
+    let (_control, url) = silent_agent(blocked);
+    writer.resume();
+    let site = writer.site(Location::caller(), Kind::Timer);
+    writer.phase(Phase::TIMERS);
+    writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
+    let since = writer.last();
+    until(|| (writer.clock().ns_between(since, writer.clock().now()) > 150_000_000).then_some(()));
+    let told = value(&scratch.run(&["incidents", &pid, "--json"]));
+    let loops = told["incidents"].as_array().unwrap().iter().map(|one| one["loop"].as_str().unwrap());
+    assert_eq!(loops.collect::<Vec<_>>(), ["silent: blocked", "silent: answers"], "{told:#}");
+    let note = told["notes"][0].as_str().unwrap();
+    assert!(note.contains("cannot ask one of its agents (of silent: blocked only stalls"), "{told:#}");
+    // The agent that does not answer may have it, so it is not said to be nowhere.
+    let done = scratch.run(&["flame", "--incident", &format!("{pid}-7"), &pid]);
+    assert!(done.code == Some(1) && done.stderr.contains(&url), "{:?} {}", done.code, done.stderr);
+}
+
+#[test]
+fn a_loop_that_two_agents_have_is_not_sampled_by_one_of_them_unasked() {
+    let scratch = Scratch::new("same-name");
+    let pid = std::process::id().to_string();
+    let names = ["same name", "same name", "another name"];
+    let agents: Vec<_> = names
+        .iter()
+        .enumerate()
+        .map(|(at, name)| {
+            let (writer, ordinal) = a_loop(&scratch, name);
+            let file = further_agent_socket(&scratch.runtime(), Owner::this_process(), at as u32 + 2);
+            (writer, agent(ordinal, Some(&file), incident(name, ordinal, 1_000)), file)
+        })
+        .collect();
+    let sample = |name: &str| {
+        scratch.run(&["flame", &pid, "--of", "cpu", "--for", "1s", "--loop", name, "-o", "x.svg"])
+    };
+    let done = sample("same name");
+    let names_both = agents[..2].iter().all(|(_, _, file)| done.stderr.contains(&*file.to_string_lossy()));
+    assert!(done.code == Some(2) && names_both, "{:?} {}", done.code, done.stderr);
+    assert!(!done.stderr.contains(&*agents[2].2.to_string_lossy()), "{}", done.stderr);
+    let done = sample("another name");
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    assert!(scratch.read("x.svg").ends_with(" of another name"));
+}
+
+#[test]
+fn a_change_that_one_agent_refuses_says_what_another_has_changed() {
+    let scratch = Scratch::new("half-made");
+    let pid = std::process::id().to_string();
+    let names = ["half one", "half refuses"];
+    let files = [2, 3].map(|number| further_agent_socket(&scratch.runtime(), Owner::this_process(), number));
+    let loops = names.map(|name| a_loop(&scratch, name));
+    let _agents: Vec<_> = (0..2)
+        .map(|at| agent_that(loops[at].1, Some(&files[at]), incident(names[at], loops[at].1, 1_000), at == 1))
+        .collect();
+    let change = |more: &[&str]| scratch.run(&[&["threshold", &pid, "--warning", "41ms"], more].concat());
+    let done = change(&[]);
+    let is_told = done.stderr.contains("not here") && done.stderr.contains("changed before that");
+    assert!(
+        done.code == Some(1) && is_told && done.stderr.contains("half one"),
+        "{:?} {}",
+        done.code,
+        done.stderr
+    );
+    let done = change(&["--loop", "half refuses"]);
+    let is_told = done.stderr.contains("not here") && !done.stderr.contains("changed before that");
+    assert!(done.code == Some(1) && is_told, "{:?} {}", done.code, done.stderr);
+    let done = change(&["--loop", "half one"]);
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
 }
