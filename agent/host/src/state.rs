@@ -274,9 +274,10 @@ pub(crate) struct Untold {
 }
 
 impl Untold {
-    /// Tells whether the agent watches this loop.
+    /// Tells whether the agent watches this loop, or may have watched it when it was asked: one that stops takes its address
+    /// from the page.
     fn is_of(&self, entry: &FollowedLoop) -> bool {
-        self.pid == entry.owner.pid && self.address == entry.address
+        self.pid == entry.owner.pid && (entry.address.is_none() || self.address == entry.address)
     }
 }
 
@@ -333,6 +334,51 @@ fn left_behind(files: &[PageFile], page: &mut Page) -> Vec<(PathBuf, Option<Arc<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::incidents::Gathered;
+    use loopscope_probe::raw::registry::{self, Controller};
+    use loopscope_probe::{Clock, Kind, SiteId, TaskTimes, Writer};
+    use std::fs;
+    use std::os::unix::fs::DirBuilderExt;
+    use std::path::Path;
+
+    /// A state that follows one loop, which has been blocked for longer than its threshold and has an agent.
+    fn blocked(directory: &Path) -> (HostState, Writer, Controller) {
+        let mut writer = Writer::builder("stops").clock(Clock::monotonic()).directory(directory).build();
+        let page = registry::pages().into_iter().find(|page| page.is_called("stops")).unwrap();
+        let control = page.take_control().unwrap();
+        control.set_thresholds(1, 2);
+        control.set_address(Some(&"127.0.0.1:1".parse().unwrap()));
+        writer.resume();
+        writer.begin(Kind::Timer, SiteId::NONE, TaskTimes::UNKNOWN);
+        let mut state = HostState::new(LoopRegistry::new(vec![directory.to_owned()], 0, 64));
+        state.look(Ticks(1_000_000_000));
+        (state, writer, control)
+    }
+
+    #[test]
+    fn a_stall_is_listed_whose_agent_stops_while_it_is_asked() {
+        let directory = PathBuf::from(format!("/dev/shm/loopscope-host-state-{}", std::process::id()));
+        fs::DirBuilder::new().mode(0o700).create(&directory).unwrap();
+        let (mut state, writer, control) = blocked(&directory);
+        let [agent]: [Asked; 1] = state.agents().try_into().unwrap();
+        let Asked { pid, name, address, .. } = agent;
+        assert!(state.incidents_of_pages().is_empty(), "its agent tells it");
+        let untold = |address| Untold { pid, name: name.clone(), address, because: None };
+        let told = |state: &mut HostState, address| state.in_place_of_agents(&[untold(address)]).0.len();
+        assert_eq!(told(&mut state, address.clone()), 1);
+        assert_eq!(told(&mut state, Some("127.0.0.1:2".parse().unwrap())), 0, "another one does not answer");
+        control.set_address(None);
+        state.look(Ticks(2_000_000_000));
+        assert_eq!(told(&mut state, address.clone()), 1);
+        // What was read in both places is one.
+        let mut gathered = Gathered::default();
+        for _ in 0..2 {
+            gathered.add(state.in_place_of_agents(&[untold(address.clone())]).0);
+        }
+        assert_eq!(gathered.incidents.len(), 1);
+        drop((writer, control));
+        fs::remove_dir_all(directory).unwrap();
+    }
 
     #[test]
     fn only_looks_whose_time_has_come_are_ticks() {
