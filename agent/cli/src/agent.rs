@@ -69,6 +69,11 @@ pub struct Change<'a> {
 }
 
 impl Change<'_> {
+    /// Tells whether the loop is, or was, to be changed.
+    pub fn is_of(&self, entry: &LoopThresholds) -> bool {
+        self.loop_name.is_none_or(|name| entry.is_called(name))
+    }
+
     fn query(&self) -> String {
         // Agents of before read no `ns` and no `µs`.
         let us = |duration: Duration| format!("{}us", duration.as_micros());
@@ -114,6 +119,7 @@ fn read_thresholds(endpoint: &Endpoint, answer: &http::Answer) -> Result<Thresho
         },
         404 => "has no thresholds endpoint: its agent is older than this command, or not a loopscope agent"
             .to_owned(),
+        409 => return Err(Failure::Ambiguous(format!("{endpoint}: {}", answer.first_line()))),
         _ => format!("refused: {}", answer.first_line()),
     };
     Err(Failure::Remote { url: endpoint.to_string(), because })
@@ -128,6 +134,7 @@ fn ask(endpoint: &Endpoint, path: &str) -> Result<Vec<u8>, Failure> {
                 .to_owned()
         }
         404 => return Err(Failure::NotFound(format!("{endpoint}: {}", answer.first_line()))),
+        409 => return Err(Failure::Ambiguous(format!("{endpoint}: {}", answer.first_line()))),
         status => format!("answered {status}: {}", answer.first_line()),
     };
     Err(Failure::Remote { url: endpoint.to_string(), because })

@@ -131,33 +131,34 @@ impl Process {
     /// Returns where to ask the process's agents, none where it has none that listens; several where it has several versions
     /// of loopscope in it: each watches loops of its own.
     pub fn agents(&self) -> Vec<Endpoint> {
-        let mut places: Vec<AgentPlace> = Vec::new();
-        for told in self.loops.iter().filter_map(LoopPage::agent_place) {
-            match places.iter_mut().find(|known| known.is_same(&told)) {
-                // A page may tell half of it while its agent writes it.
-                Some(known) => known.complete(told),
-                None => places.push(told),
-            }
-        }
-        if places.is_empty() {
+        let places = self.agent_places();
+        match places.is_empty() {
             // The file beside the pages may be there all the same.
-            return Endpoint::of_process(self.owner, None, None).into_iter().collect();
+            true => Endpoint::of_process(self.owner, None, None).into_iter().collect(),
+            false => self.endpoints(&places, |_| true),
         }
-        let has_file = places.iter().any(|place| place.socket.is_some());
-        let endpoint = |place: AgentPlace| match place.socket.is_none() && has_file {
-            // The file that is beside the pages is another agent's.
-            true => place.address.as_ref().map(Endpoint::at_address),
-            false => Endpoint::of_process(self.owner, place.socket, place.address),
-        };
-        places.into_iter().filter_map(endpoint).collect()
     }
 
-    /// Returns where to ask the agent that watches the loop or runtime that a person calls `name`.
-    pub fn agent_of(&self, name: &str) -> Option<Endpoint> {
-        let of_loop = |page: &LoopPage| page.is_called(name).then(|| page.agent_place())?;
-        let place = self.loops.iter().find_map(of_loop)?;
-        let is_there = |endpoint: &Endpoint| place.is_at(endpoint.url());
-        self.agents().into_iter().find(is_there)
+    /// Returns where to ask the agents that watch the loops, or the workers of the runtime, that a person calls `name`.
+    pub fn agents_of(&self, name: &str) -> Vec<Endpoint> {
+        let called = self.loops.iter().filter(|page| page.is_called(name));
+        let told: Vec<AgentPlace> = called.filter_map(LoopPage::agent_place).collect();
+        self.endpoints(&self.agent_places(), |place| told.iter().any(|told| told.is_same(place)))
+    }
+
+    fn agent_places(&self) -> Vec<AgentPlace> {
+        distinct(self.loops.iter().filter_map(LoopPage::agent_place))
+    }
+
+    /// Returns where to ask those of the agents that are meant.
+    fn endpoints(&self, places: &[AgentPlace], is_meant: impl Fn(&AgentPlace) -> bool) -> Vec<Endpoint> {
+        let has_file = places.iter().any(|place| place.socket.is_some());
+        let endpoint = |place: &AgentPlace| match place.socket.is_none() && has_file {
+            // The file that is beside the pages is another agent's.
+            true => place.address.as_ref().map(Endpoint::at_address),
+            false => Endpoint::of_process(self.owner, place.socket.clone(), place.address.clone()),
+        };
+        places.iter().filter(|place| is_meant(place)).filter_map(endpoint).collect()
     }
 
     /// Returns the loops whose pages tell of no agent, where others of the process have one.
@@ -165,6 +166,16 @@ impl Process {
         let (with, without): (Vec<_>, Vec<_>) =
             self.loops.iter().partition(|page| page.agent_place().is_some());
         if with.is_empty() { Vec::new() } else { without }
+    }
+
+    /// Returns the loops that the agent at this place watches.
+    pub fn loops_watched_from(&self, endpoint: &Endpoint) -> Vec<&LoopPage> {
+        let mut places = self.agent_places();
+        places.retain(|place| place.is_at(endpoint.url()));
+        let is_watched = |page: &&LoopPage| {
+            page.agent_place().is_some_and(|told| places.iter().any(|place| place.is_same(&told)))
+        };
+        self.loops.iter().filter(is_watched).collect()
     }
 
     /// Tells whether an agent of the process is at this URL, which has no slash at its end.
@@ -220,15 +231,28 @@ impl AgentPlace {
         is_equal(&self.socket, &other.socket) || is_equal(&self.address, &other.address)
     }
 
-    fn complete(&mut self, other: AgentPlace) {
-        self.socket = self.socket.take().or(other.socket);
-        self.address = self.address.take().or(other.address);
+    fn completed(self, other: AgentPlace) -> AgentPlace {
+        AgentPlace { socket: self.socket.or(other.socket), address: self.address.or(other.address) }
     }
 
     fn is_at(&self, url: &str) -> bool {
         let is_told = |address: &AgentAddress| address.local().to_string() == url;
         self.socket.as_ref().is_some_and(is_told) || self.address.as_ref().is_some_and(is_told)
     }
+}
+
+/// Returns the places of agents that pages tell, each once. A page may tell half of one while its agent writes it, and two halves
+/// are seen to be of one agent only by a page that tells both.
+fn distinct(told: impl Iterator<Item = AgentPlace>) -> Vec<AgentPlace> {
+    let mut places: Vec<AgentPlace> = Vec::new();
+    for place in told {
+        let at = places.iter().position(|known| known.is_same(&place)).unwrap_or(places.len());
+        let (same, others): (Vec<_>, Vec<_>) = places.into_iter().partition(|known| known.is_same(&place));
+        places = others;
+        let whole = same.into_iter().chain([place]).reduce(AgentPlace::completed);
+        places.splice(at..at, whole);
+    }
+    places
 }
 
 impl LoopPage {
@@ -295,5 +319,42 @@ impl LoopPage {
     pub fn snapshot(&self) -> io::Result<Snapshot> {
         let at = self.clock.now();
         Ok(self.read()?.snapshot_at(&self.clock, at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_that_pages_tell_by_halves_is_one() {
+        let read = |text: &str| (!text.is_empty()).then(|| text.parse().unwrap());
+        let told = |pages: &[(&str, &str)]| -> Vec<(String, String)> {
+            let place = |(socket, address): &(&str, &str)| AgentPlace {
+                socket: read(socket),
+                address: read(address),
+            };
+            let text =
+                |address: Option<AgentAddress>| address.map_or_else(String::new, |known| known.to_string());
+            let places = distinct(pages.iter().map(place)).into_iter();
+            places.map(|place| (text(place.socket), text(place.address))).collect()
+        };
+        let of = |places: &[(&str, &str)]| -> Vec<(String, String)> {
+            places.iter().map(|(socket, address)| ((*socket).to_owned(), (*address).to_owned())).collect()
+        };
+        let (file, other_file) = ("unix:/run/a", "unix:/run/b");
+        let (address, other_address) = ("http://127.0.0.1:1", "http://127.0.0.1:2");
+        let one = of(&[(file, address)]);
+        assert_eq!(told(&[(file, ""), (file, address), ("", address)]), one);
+        // Only the last shows that the first two are one.
+        assert_eq!(told(&[(file, ""), ("", address), (file, address)]), one);
+        let two = of(&[(file, address), (other_file, other_address)]);
+        assert_eq!(told(&[(file, ""), (other_file, other_address), ("", address), (file, address)]), two);
+        assert_eq!(
+            told(&[(file, ""), ("", address)]),
+            of(&[(file, ""), ("", address)]),
+            "not known to be one"
+        );
+        assert_eq!(told(&[]), of(&[]));
     }
 }

@@ -47,8 +47,12 @@ pub fn run(options: &ThresholdArguments) -> Result<(), Failure> {
             warning: options.warning,
             critical: options.critical,
         };
+        let mut changed: Vec<String> = Vec::new();
         for (endpoint, told) in agents.iter().zip(&mut told).filter(|(_, told)| has_loop(told)) {
-            *told = agent::set_thresholds(endpoint, &change)?;
+            let answer = agent::set_thresholds(endpoint, &change);
+            *told = answer.map_err(|failure| half_made(failure, endpoint, &changed))?;
+            let loops = told.loops.iter().filter(|entry| change.is_of(entry));
+            changed.extend(loops.map(|entry| entry.r#loop.clone()));
         }
     }
     let mut thresholds = joined(told);
@@ -59,6 +63,20 @@ pub fn run(options: &ThresholdArguments) -> Result<(), Failure> {
         true => print_json(&serde_json::to_value(&thresholds).unwrap_or_default()),
         false => print(&table(&thresholds, is_change)),
     }
+}
+
+/// Adds to a failure which loops other agents of the process have changed before.
+fn half_made(failure: Failure, endpoint: &Endpoint, changed: &[String]) -> Failure {
+    if changed.is_empty() {
+        return failure;
+    }
+    let (url, because) = match failure {
+        Failure::Remote { url, because } => (url, because),
+        failure => (endpoint.to_string(), failure.to_string()),
+    };
+    let because =
+        format!("{because}; changed before that, by another agent of the process: {}", changed.join(", "));
+    Failure::Remote { url, because }
 }
 
 /// Joins what the agents of a process tell, each of its own loops.

@@ -9,11 +9,12 @@ use crate::state::{Asked, Untold};
 use hyper::Method;
 use loopscope_http::incidents::INCIDENTS;
 use loopscope_probe::raw::clock::unix_ns;
+use loopscope_probe::raw::incident_id::IncidentId;
 use loopscope_probe::raw::process_id::ProcessId;
 use loopscope_report::incident::Incident;
 use serde::de::IgnoredAny;
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -101,8 +102,11 @@ impl Gathered {
         self.untold.push(Untold { pid, name, address, because });
     }
 
-    /// Adds what pages tell of processes whose agents told nothing.
-    pub(crate) fn add(&mut self, of_pages: Vec<Arc<Incident>>) {
+    /// Adds what pages tell of processes whose agents told nothing. Where an agent stopped meanwhile, its pages may have told
+    /// it before.
+    pub(crate) fn add(&mut self, mut of_pages: Vec<Arc<Incident>>) {
+        let known: HashSet<IncidentId> = self.incidents.iter().map(Incident::identity).collect();
+        of_pages.retain(|incident| !known.contains(&incident.identity()));
         if !of_pages.is_empty() {
             self.incidents.extend(of_pages.iter().map(|incident| incident.brief()));
             self.cut(unix_ns());

@@ -3,7 +3,8 @@
 use crate::forward::{ForwardError, ForwardRequest, Forwards, Wanted};
 use crate::incidents::gather;
 use crate::paths::{PATHS, PROCESS, TARGETS};
-use crate::state::{Asked, Untold};
+use crate::several_agents::agent_of;
+use crate::state::Asked;
 use crate::targets::targets;
 use crate::task_context::TaskContext;
 use hyper::Method;
@@ -18,9 +19,8 @@ use loopscope_http::page::{FILES, PAGE};
 use loopscope_http::paths::{FLAMEGRAPH, HEALTHY, METRICS, PPROF, READY, THRESHOLDS};
 use loopscope_http::query::{decoded, pairs};
 use loopscope_http::service::{Answering, Service};
-use loopscope_http::{capture_request, incidents, negotiate, page};
+use loopscope_http::{capture_request, negotiate, page};
 use loopscope_probe::raw::incident_id::IncidentId;
-use loopscope_report::incident::Incident;
 use loopscope_report::metrics::loop_metrics::Outcomes;
 use loopscope_report::words::count;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -162,11 +162,18 @@ impl HostService {
             Ok(process) => process,
             Err((status, message)) => return Answer::text(status, message),
         };
+        let agents = self.agents_of(|agent| agent.process == process.process);
+        let agent = match (agents.is_empty(), agent_of(&agents, query)) {
+            // Its answer is that there is none.
+            (true, _) => process,
+            (false, Ok(agent)) => agent.clone(),
+            (false, Err((status, message))) => return Answer::text(status, message),
+        };
         let rest: Vec<&str> = query
             .split('&')
             .filter(|pair| !pair.starts_with("pid=") && !pair.starts_with("process="))
             .collect();
-        self.hand_over(&process, &request.method, &format!("{path}?{}", rest.join("&"))).await
+        self.hand_over(&agent, &request.method, &format!("{path}?{}", rest.join("&"))).await
     }
 
     /// Answers what is below a process's folder: by its agent, or, of incidents, by its pages.
@@ -177,39 +184,52 @@ impl HostService {
         let query = request.uri.query().unwrap_or("");
         // An incident may be of a process that had this pid before.
         let id: Option<IncidentId> = id_of(path).and_then(|id| decoded(id).parse().ok());
-        let is_meant = |process: &Asked| {
-            process.pid == pid && id.is_none_or(|id| id.process().agrees_with(process.process))
-        };
-        let mut agents = self.shared.state().agents();
-        agents.retain(|process| is_meant(process) && process.address.is_some());
+        let agents = self.agents_of(|agent| {
+            agent.pid == pid && id.is_none_or(|id| id.process().agrees_with(agent.process))
+        });
         match agents.first() {
-            // Each of several agents knows its own; all else is asked of the first.
+            // Each of several agents knows its own.
             Some(_) if agents.len() > 1 && path == INCIDENTS => self.incidents(Some(pid)).await,
             Some(_) if agents.len() > 1 && id.is_some() => {
                 self.incident(id_of(path).unwrap_or_default(), request).await
             }
-            Some(process) => {
-                if request.method == Method::POST && path == THRESHOLDS {
-                    // To the agent it is this server that asks.
-                    let who = self.auth.requester(request);
-                    self.shared
-                        .warn(format!("{pid} {}: thresholds?{query} forwarded for {who}", process.name));
-                }
-                self.hand_over(process, &request.method, &format!("{path}?{query}")).await
+            Some(_) if matches!(path, HEALTHY | READY) => self.all_well(&agents, path).await,
+            Some(_) if agents.len() > 1 && path == THRESHOLDS && is_of_all(request) => {
+                self.joined_thresholds(&agents, &format!("{path}?{query}")).await
             }
+            Some(_) => match agent_of(&agents, query) {
+                Ok(agent) => {
+                    if request.method == Method::POST && path == THRESHOLDS {
+                        // To the agent it is this server that asks.
+                        let who = self.auth.requester(request);
+                        let name = &agent.name;
+                        self.shared.warn(format!("{pid} {name}: thresholds?{query} forwarded for {who}"));
+                    }
+                    self.hand_over(agent, &request.method, &format!("{path}?{query}")).await
+                }
+                Err((status, message)) => Answer::text(status, message),
+            },
             None if request.method == Method::POST => Answer::text(
                 404,
                 format!("process {pid} has no agent that listens: nothing can be changed\n"),
             ),
             None if path == INCIDENTS => self.incidents(Some(pid)).await,
             None => match id_of(path) {
-                Some(id) => self.incident_of_page(id, query),
+                Some(id) => self.incident_of_pages(id, query),
                 None => Answer::text(404, format!("process {pid} has no agent that listens\n")),
             },
         }
     }
 
-    async fn hand_over(&self, process: &Asked, method: &Method, target: &str) -> Answer {
+    /// Returns the agents that listen and are meant.
+    fn agents_of(&self, is_meant: impl Fn(&Asked) -> bool) -> Vec<Asked> {
+        let mut agents = self.shared.state().agents();
+        agents.retain(|agent| agent.address.is_some() && is_meant(agent));
+        agents
+    }
+
+    /// Hands a request to the agent.
+    pub(crate) async fn hand_over(&self, process: &Asked, method: &Method, target: &str) -> Answer {
         let Asked { pid, name, .. } = process;
         if process.address.is_none() {
             let message = format!(
@@ -271,57 +291,8 @@ impl HostService {
         Answer::json(serde_json::to_vec(&gathered.incidents).unwrap_or_default())
     }
 
-    /// Answers with one incident: the agent does that has it, or the page of its process.
-    async fn incident(&self, id: &str, request: &Parts) -> Answer {
-        let query = request.uri.query().unwrap_or("");
-        let wanted: Option<IncidentId> = decoded(id).parse().ok();
-        let is_meant = |process: &Asked| {
-            process.address.is_some() && wanted.is_some_and(|id| id.process().agrees_with(process.process))
-        };
-        let mut agents = self.shared.state().agents();
-        agents.retain(is_meant);
-        let mut refusal = None;
-        for process in agents {
-            let answer = self.hand_over(&process, &Method::GET, &format!("{INCIDENTS}/{id}?{query}")).await;
-            let because = match answer.status {
-                401 | 403 => "its agent refuses this server",
-                502 => "its agent does not answer",
-                // Another agent of the process may have it.
-                404 => {
-                    refusal = refusal.or(Some(answer));
-                    continue;
-                }
-                _ => return answer,
-            };
-            // The list may have had it from the page.
-            match self.incident_in_place(&process, id, query, because) {
-                Some(told) => return told,
-                None => refusal = refusal.or(Some(answer)),
-            }
-        }
-        let of_page = self.incident_of_page(id, query);
-        refusal.filter(|_| of_page.status == 404).unwrap_or(of_page)
-    }
-
-    fn incident_in_place(&self, process: &Asked, id: &str, query: &str, because: &str) -> Option<Answer> {
-        let Asked { pid, name, address, .. } = process.clone();
-        let untold = Untold { pid, name, address, because: Some(because.to_owned()) };
-        let (found, _) = self.shared.state().in_place_of_agents(&[untold]);
-        let wanted: IncidentId = decoded(id).parse().ok()?;
-        let found = found.into_iter().find(|incident| incident.identity().agrees_with(wanted))?;
-        Some(self.guarded(|| incidents::one(id, query, |_| Some(found))))
-    }
-
-    fn incident_of_page(&self, id: &str, query: &str) -> Answer {
-        let find = |id: IncidentId| -> Option<Arc<Incident>> {
-            let mut all = self.shared.state().incidents_of_pages().into_iter();
-            all.find(|incident| incident.identity().agrees_with(id))
-        };
-        self.guarded(|| incidents::one(id, query, find))
-    }
-
     /// A panic in an answer is our own fault: the client learns it, and the server goes on.
-    fn guarded(&self, answer: impl FnOnce() -> Answer) -> Answer {
+    pub(crate) fn guarded(&self, answer: impl FnOnce() -> Answer) -> Answer {
         catch_unwind(AssertUnwindSafe(answer)).unwrap_or_else(|_| {
             self.shared.count_panic();
             Answer::text(
@@ -330,6 +301,12 @@ impl HostService {
             )
         })
     }
+}
+
+/// Tells whether a request changes nothing, and names no loop.
+fn is_of_all(request: &Parts) -> bool {
+    let query = request.uri.query().unwrap_or("");
+    request.method != Method::POST && pairs(query).all(|(name, _)| name != "loop")
 }
 
 /// Returns how long to wait for an answer to `target`.
@@ -342,7 +319,7 @@ fn patience(target: &str) -> Duration {
 
 fn list(living: &[Asked]) -> String {
     let line = |process: &Asked| {
-        let loops: Vec<&str> = process.loops.iter().map(|(name, _)| name.as_str()).collect();
+        let loops: Vec<&str> = process.loops.iter().map(|one| one.label.as_str()).collect();
         let agent =
             process.address.as_ref().map_or("no agent".to_owned(), |address| address.local().to_string());
         format!("{} {} ({}; {agent})\n", process.pid, process.name, loops.join(", "))

@@ -59,8 +59,37 @@ pub(crate) struct Asked {
     pub socket: Option<PathBuf>,
     /// The user that its pages belong to; `None` where that cannot be told.
     pub user: Option<u32>,
-    /// Its loops and their runtimes.
-    pub loops: Vec<(String, String)>,
+    pub loops: Vec<AskedLoop>,
+}
+
+/// What a loop of a living process is called.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct AskedLoop {
+    /// Its label, which no other loop of the process has.
+    pub label: String,
+    /// The name that the program gave it, which others may have, too.
+    pub name: String,
+    /// The label of the runtime that it is a worker of; empty for a loop by itself.
+    pub group: String,
+    /// What runs it, such as `tokio`.
+    pub runtime: String,
+}
+
+impl AskedLoop {
+    fn of(entry: &FollowedLoop) -> AskedLoop {
+        let called = &entry.watch.called;
+        AskedLoop {
+            label: called.label.clone(),
+            name: entry.facts.name.clone(),
+            group: entry.facts.worker.map_or_else(String::new, |_| called.runtime.clone()),
+            runtime: entry.facts.runtime.clone(),
+        }
+    }
+
+    /// Tells whether this is the loop, or a worker of the runtime, that a client calls `name`.
+    pub(crate) fn is_called(&self, name: &str) -> bool {
+        self.label == name || self.name == name || (!self.group.is_empty() && self.group == name)
+    }
 }
 
 impl HostState {
@@ -147,7 +176,7 @@ impl HostState {
         let mut living: Vec<Asked> = Vec::new();
         for process in self.living_loops().chunk_by(|one, next| one.process() == next.process()) {
             let first = agents_of(process).into_iter().next();
-            let loops = process.iter().map(|entry| loop_words(entry)).collect();
+            let loops = process.iter().map(|entry| AskedLoop::of(entry)).collect();
             living.extend(first.map(|first| Asked { loops, ..first }));
         }
         living
@@ -245,9 +274,10 @@ pub(crate) struct Untold {
 }
 
 impl Untold {
-    /// Tells whether the agent watches this loop.
+    /// Tells whether the agent watches this loop, or may have watched it when it was asked: one that stops takes its address
+    /// from the page.
     fn is_of(&self, entry: &FollowedLoop) -> bool {
-        self.pid == entry.owner.pid && self.address == entry.address
+        self.pid == entry.owner.pid && (entry.address.is_none() || self.address == entry.address)
     }
 }
 
@@ -277,15 +307,10 @@ fn agents_of(loops: &[&FollowedLoop]) -> Vec<Asked> {
             address: address.cloned(),
             socket: own.iter().find_map(|entry| entry.told_agent_socket()).or_else(beside),
             user: first.user.filter(|_| is_of_one_user),
-            loops: own.iter().map(|entry| loop_words(entry)).collect(),
+            loops: own.iter().map(|entry| AskedLoop::of(entry)).collect(),
         })
     };
     addresses.into_iter().filter_map(agent).collect()
-}
-
-/// Returns what a loop and what runs it are called.
-fn loop_words(entry: &FollowedLoop) -> (String, String) {
-    (entry.watch.called.label.clone(), entry.facts.runtime.clone())
 }
 
 fn reported(incident: Incident) -> Option<Arc<Incident>> {
@@ -309,6 +334,51 @@ fn left_behind(files: &[PageFile], page: &mut Page) -> Vec<(PathBuf, Option<Arc<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::incidents::Gathered;
+    use loopscope_probe::raw::registry::{self, Controller};
+    use loopscope_probe::{Clock, Kind, SiteId, TaskTimes, Writer};
+    use std::fs;
+    use std::os::unix::fs::DirBuilderExt;
+    use std::path::Path;
+
+    /// A state that follows one loop, which has been blocked for longer than its threshold and has an agent.
+    fn blocked(directory: &Path) -> (HostState, Writer, Controller) {
+        let mut writer = Writer::builder("stops").clock(Clock::monotonic()).directory(directory).build();
+        let page = registry::pages().into_iter().find(|page| page.is_called("stops")).unwrap();
+        let control = page.take_control().unwrap();
+        control.set_thresholds(1, 2);
+        control.set_address(Some(&"127.0.0.1:1".parse().unwrap()));
+        writer.resume();
+        writer.begin(Kind::Timer, SiteId::NONE, TaskTimes::UNKNOWN);
+        let mut state = HostState::new(LoopRegistry::new(vec![directory.to_owned()], 0, 64));
+        state.look(Ticks(1_000_000_000));
+        (state, writer, control)
+    }
+
+    #[test]
+    fn a_stall_is_listed_whose_agent_stops_while_it_is_asked() {
+        let directory = PathBuf::from(format!("/dev/shm/loopscope-host-state-{}", std::process::id()));
+        fs::DirBuilder::new().mode(0o700).create(&directory).unwrap();
+        let (mut state, writer, control) = blocked(&directory);
+        let [agent]: [Asked; 1] = state.agents().try_into().unwrap();
+        let Asked { pid, name, address, .. } = agent;
+        assert!(state.incidents_of_pages().is_empty(), "its agent tells it");
+        let untold = |address| Untold { pid, name: name.clone(), address, because: None };
+        let told = |state: &mut HostState, address| state.in_place_of_agents(&[untold(address)]).0.len();
+        assert_eq!(told(&mut state, address.clone()), 1);
+        assert_eq!(told(&mut state, Some("127.0.0.1:2".parse().unwrap())), 0, "another one does not answer");
+        control.set_address(None);
+        state.look(Ticks(2_000_000_000));
+        assert_eq!(told(&mut state, address.clone()), 1);
+        // What was read in both places is one.
+        let mut gathered = Gathered::default();
+        for _ in 0..2 {
+            gathered.add(state.in_place_of_agents(&[untold(address.clone())]).0);
+        }
+        assert_eq!(gathered.incidents.len(), 1);
+        drop((writer, control));
+        fs::remove_dir_all(directory).unwrap();
+    }
 
     #[test]
     fn only_looks_whose_time_has_come_are_ticks() {

@@ -7,7 +7,7 @@
 //! # Source
 //! "Writing HTTP service discovery", Prometheus documentation, 2.42.
 
-use crate::state::Asked;
+use crate::state::{Asked, AskedLoop};
 use loopscope_probe::raw::agent_address::AgentAddress;
 use serde_json::{Value, json};
 use std::net::{IpAddr, SocketAddr};
@@ -23,7 +23,7 @@ pub(crate) fn targets(living: &[Asked], asked_as: Option<&str>) -> Value {
             AgentAddress::SocketFile(_) => return None,
         };
         // Surrounded by commas, as Prometheus's own discoveries do: a regular expression then needs no special cases.
-        let list = |each: &dyn Fn(&(String, String)) -> String| {
+        let list = |each: &dyn Fn(&AskedLoop) -> String| {
             format!(",{},", process.loops.iter().map(each).collect::<Vec<_>>().join(","))
         };
         Some(json!({
@@ -32,8 +32,8 @@ pub(crate) fn targets(living: &[Asked], asked_as: Option<&str>) -> Value {
                 "pid": process.pid.to_string(),
                 "name": process.name,
                 "__scheme__": scheme,
-                "__meta_loopscope_loops": list(&|(name, _)| name.clone()),
-                "__meta_loopscope_runtimes": list(&|(_, runtime)| runtime.clone()),
+                "__meta_loopscope_loops": list(&|one| one.label.clone()),
+                "__meta_loopscope_runtimes": list(&|one| one.runtime.clone()),
             },
         }))
     };
@@ -60,7 +60,12 @@ mod tests {
     use loopscope_probe::raw::process_id::ProcessId;
 
     fn asked(pid: u32, address: Option<&str>) -> Asked {
-        let loops = vec![("web".to_owned(), "mio".to_owned()), ("load".to_owned(), "mio".to_owned())];
+        let of = |label: &str| AskedLoop {
+            label: label.to_owned(),
+            runtime: "mio".to_owned(),
+            ..AskedLoop::default()
+        };
+        let loops = vec![of("web"), of("load")];
         Asked {
             pid,
             process: ProcessId::new(pid, 1, 0, 0),

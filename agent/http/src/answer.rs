@@ -106,8 +106,8 @@ impl Answer {
         Answer { is_negotiated: true, ..self }
     }
 
-    #[cfg(test)]
-    pub(crate) fn body(&self) -> &[u8] {
+    /// Returns the body.
+    pub fn body(&self) -> &[u8] {
         &self.body
     }
 

@@ -1,10 +1,13 @@
 //! Which incident of which process.
 //!
-//! An incident is told by its process and a number within it. For people it is `PID-N`: `4711-3`. That is enough where all
-//! on a list are of processes with different pids; else `@` and as much of the process as tells them apart follows
-//! ([`names`]): `1-3@123456`, `1-3@123456-4026531836`. A program with two versions of loopscope has two agents, and each
-//! counts from 1: there the loop tells them apart, by its ordinal in that process: `4711-3.0` and `4711-3.2`. Every text of an
-//! incident is read, short or long.
+//! An id has the pid and a number: `PID-N`, such as `4711-3`. N is counted per agent. Where a list has two incidents that this
+//! would name alike, each gets what is needed to distinguish them ([`names`]):
+//! - the process: `@` and as much of its identity as is needed, if they are of processes with the same pid (an ended process, or a
+//!   container's): `1-3@123456`, `1-3@123456-4026531836`;
+//! - the loop: `.LOOP`, if they are of two agents of one process (a program with two versions of loopscope has two agents, and each
+//!   counts from 1): `4711-3.0` and `4711-3.2`. LOOP is the number in the name of the loop's page file and at the end of `loop_id`.
+//!
+//! The parser accepts every form.
 //!
 //! # Who numbers
 //! An agent counts its incidents, from 1, and writes the count on every page of its process. Where a process has no
@@ -26,7 +29,7 @@ use std::str::FromStr;
 pub struct IncidentId {
     process: ProcessId,
     number: u64,
-    /// The ordinal of its loop within the process; `None` where it is not told.
+    /// The ordinal of its loop within the process; `None` where the id does not have it.
     ordinal: Option<u32>,
 }
 
@@ -41,7 +44,7 @@ impl IncidentId {
         IncidentId { process: loop_id.process(), number, ordinal: Some(loop_id.ordinal()) }
     }
 
-    /// Returns another incident of the same process, told as this one is: with the loop where this is with its loop.
+    /// Returns the incident of this number, of the same process, and of the same loop where this id has one.
     #[must_use]
     pub fn with_number(self, number: u64) -> IncidentId {
         IncidentId { number, ..self }
@@ -57,14 +60,14 @@ impl IncidentId {
         self.number
     }
 
-    /// Returns the incident as it is told where its pid is unambiguous: `PID-N`.
+    /// Returns `PID-N`: the id where the pid means one process, and that has one agent.
     #[must_use]
     pub fn short(self) -> IncidentId {
         self.with_parts(0, false)
     }
 
-    /// Returns the incident as it is told where its pid is unambiguous, and has several agents: `PID-N.LOOP`; `PID-N` where the
-    /// loop is not known.
+    /// Returns `PID-N.LOOP`: the id where the pid means one process, and that has several agents; `PID-N` if the loop is not
+    /// known.
     #[must_use]
     pub fn short_with_loop(self) -> IncidentId {
         self.with_parts(0, true)
@@ -127,7 +130,7 @@ impl fmt::Display for IncidentIdError {
 
 impl std::error::Error for IncidentIdError {}
 
-/// Returns the ids by which each of a list is told: the shortest that no other of them agrees with, in the same order.
+/// Returns the shortest id for each incident of a list that no other incident of the list agrees with, in the same order.
 pub fn names(list: &[IncidentId]) -> Vec<IncidentId> {
     let mut of_short: std::collections::HashMap<IncidentId, Vec<IncidentId>> =
         std::collections::HashMap::new();

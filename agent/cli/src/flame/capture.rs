@@ -285,6 +285,7 @@ fn refuse(endpoint: &Endpoint, plan: &Plan, answer: &http::Answer, lasted_ns: u6
         404 if said.starts_with("parameter loop") => {
             return Err(Failure::NotFound(format!("{endpoint}: {said}")));
         }
+        409 => return Err(Failure::Ambiguous(format!("{endpoint}: {said}"))),
         404 => "is not a loopscope agent: it has no /debug/loopscope/flamegraph".to_owned(),
         400 if ["there are only", "valid are", "neither svg nor folded"]
             .iter()

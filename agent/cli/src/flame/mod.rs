@@ -46,7 +46,7 @@ pub fn run(options: &FlameArguments) -> Result<(), Failure> {
     // Before the capture: nobody should wait ten seconds to learn that the file cannot be written.
     let destination = Destination::open(&path)?;
     let capture = match (&target, needs_agent) {
-        (_, Some(agents)) => capture::of_agent(only_agent(&agents)?, &plan)?,
+        (_, Some(agents)) => capture::of_agent(only_agent(&agents, plan.loop_name.as_deref())?, &plan)?,
         (Target::Process(process), None) => capture::of_process(process, &plan)?,
         (Target::Url(url), None) => capture::of_agent(&Endpoint::given(url), &plan)?,
     };
@@ -81,7 +81,7 @@ fn finish(
 }
 
 /// Returns where the target's agents are, which are needed for what a page does not tell: at least one. With a loop's name,
-/// the one that watches it.
+/// those that watch one so called, where any does.
 fn agents_of(
     target: &Target,
     loop_name: Option<&str>,
@@ -91,8 +91,8 @@ fn agents_of(
         Target::Url(url) => return Ok(vec![Endpoint::given(url)]),
         Target::Process(process) => process,
     };
-    let of_loop = loop_name.and_then(|name| process.agent_of(name));
-    let agents = of_loop.map_or_else(|| process.agents(), |agent| vec![agent]);
+    let of_loop = loop_name.map(|name| process.agents_of(name)).filter(|agents| !agents.is_empty());
+    let agents = of_loop.unwrap_or_else(|| process.agents());
     match agents.is_empty() {
         false => Ok(agents),
         true => Err(Failure::system(
@@ -106,18 +106,20 @@ fn agents_of(
 }
 
 /// Returns the agent that samples: each samples the threads of its own loops.
-fn only_agent(agents: &[Endpoint]) -> Result<&Endpoint, Failure> {
-    match agents {
-        [agent] => Ok(agent),
-        agents => {
-            let urls: Vec<&str> = agents.iter().map(Endpoint::url).collect();
-            Err(Failure::Ambiguous(format!(
-                "the process has {} agents, and each samples its own loops: choose by --loop, or give the URL of one\n  {}",
-                agents.len(),
-                urls.join("\n  ")
-            )))
-        }
-    }
+fn only_agent<'a>(agents: &'a [Endpoint], loop_name: Option<&str>) -> Result<&'a Endpoint, Failure> {
+    let [agent] = agents else {
+        let urls: Vec<&str> = agents.iter().map(Endpoint::url).collect();
+        let (count, urls) = (agents.len(), urls.join("\n  "));
+        return Err(Failure::Ambiguous(match loop_name {
+            None => format!(
+                "the process has {count} agents, and each samples its own loops: choose by --loop, or give the URL of one\n  {urls}"
+            ),
+            Some(name) => format!(
+                "the process has {count} agents, and `{name}` is not of one of them only: give the URL of one\n  {urls}"
+            ),
+        }));
+    };
+    Ok(agent)
 }
 
 /// Asks for an incident: the only one that is called so, where several agents are asked.
@@ -132,7 +134,12 @@ fn incident_of(agents: &[Endpoint], id: &str) -> Result<Incident, Failure> {
             Err(failure) => failures.push(failure),
         }
     }
-    let Some(first) = found.pop() else { return Err(failures.remove(0)) };
+    let Some(first) = found.pop() else {
+        // Who does not answer may have it, which the "not found" of another one does not rule out.
+        let is_no_answer = |failure: &Failure| !matches!(failure, Failure::NotFound(_));
+        let at = failures.iter().position(is_no_answer).unwrap_or(0);
+        return Err(failures.swap_remove(at));
+    };
     if found.is_empty() {
         return Ok(first);
     }

@@ -272,16 +272,23 @@ impl IncidentSet {
         if answers.iter().all(Result::is_err) {
             return answers.into_iter().collect();
         }
-        for failure in answers.into_iter().filter_map(Result::err) {
-            self.notes.push(format!("{}: cannot ask one of its agents: {failure}", process.label()));
+        for (endpoint, failure) in
+            agents.iter().zip(answers).filter_map(|(at, answer)| Some((at, answer.err()?)))
+        {
+            let loops = process.loops_watched_from(endpoint);
+            loops.iter().for_each(|page| self.reconstruct(process, page));
+            let of = match loops.is_empty() {
+                true => String::new(),
+                false => format!(" (of {} only stalls that are in progress are known)", labels(&loops)),
+            };
+            self.notes.push(format!("{}: cannot ask one of its agents{of}: {failure}", process.label()));
         }
         let without_agent = process.loops_without_agent();
         for page in &without_agent {
             self.reconstruct(process, page);
         }
         if !without_agent.is_empty() {
-            let names: Vec<&str> = without_agent.iter().map(|page| &*page.called.label).collect();
-            self.notes.push(format!("{}: {} has {has_no_agent}", process.label(), names.join(", ")));
+            self.notes.push(format!("{}: {} has {has_no_agent}", process.label(), labels(&without_agent)));
         }
         Ok(())
     }
@@ -399,6 +406,10 @@ impl IncidentSet {
             ids => format!("no incident `{id}`; there are:\n  {}", ids.join("\n  ")),
         }
     }
+}
+
+fn labels(loops: &[&LoopPage]) -> String {
+    loops.iter().map(|page| &*page.called.label).collect::<Vec<_>>().join(", ")
 }
 
 /// Says which incidents of one process are called so.
