@@ -5,7 +5,8 @@
 //!
 //! Between two callbacks spans are open on the page ([`crate::open_spans`]) and take no time: a task of Tokio that is not wrapped,
 //! or the code around one that is. A callback that begins inside such spans ([`Writer::begin_at`](crate::Writer::begin_at)) has
-//! them as its outermost ones.
+//! them as its outermost ones. A poll or another phase takes them off the page, except where the loop says that they are open
+//! still ([`Writer::keep_outer_spans`](crate::Writer::keep_outer_spans)).
 
 use crate::clock::{Clock, Ticks};
 use crate::memory::{Memory, PageRef};
@@ -38,6 +39,8 @@ pub(crate) struct SpanContext {
     pub(crate) outer: Cell<u32>,
     /// So many of them are the outermost of the frame that runs.
     carried: Cell<u32>,
+    /// The number of the stack that they are on; 0 where there was none yet.
+    stack: Cell<u64>,
     pub(crate) index: PathIndex,
     pub(crate) sites: RefCell<SiteIndex>,
     /// Never used twice in a process, unlike an address.
@@ -51,6 +54,7 @@ impl SpanContext {
         let sites = RefCell::new(SiteIndex::new(&pen, &page.sites));
         let (frame, last, charged) = (Cell::new(0), Cell::new(Ticks::NONE), Cell::new(Ticks::NONE));
         let (path, depth, outer, carried) = (Cell::new(None), Cell::new(0), Cell::new(0), Cell::new(0));
+        let stack = Cell::new(0);
         static IDENTITY: AtomicU64 = AtomicU64::new(1);
         let identity = IDENTITY.fetch_add(1, Ordering::Relaxed);
         Rc::new(SpanContext {
@@ -67,6 +71,7 @@ impl SpanContext {
             depth,
             outer,
             carried,
+            stack,
         })
     }
 
@@ -128,6 +133,20 @@ impl SpanContext {
         self.outer.get() != 0 && self.is_stack_current()
     }
 
+    /// Returns the spans that are open between two callbacks.
+    pub(crate) fn outer_spans(&self) -> OuterSpans {
+        let is_open = self.has_outer() && self.frame.get() == 0;
+        OuterSpans { stack: if is_open { self.stack.get() } else { 0 } }
+    }
+
+    /// What runs between two callbacks is told by another word than when these were asked for, and they are open still.
+    pub(crate) fn keep_outer(&self, spans: OuterSpans) {
+        let is_open = spans.stack != 0 && spans.stack == self.stack.get() && self.outer.get() != 0;
+        if is_open && self.frame.get() == 0 {
+            self.page.open.hand_over(&self.pen, self.page.now.running.get(), self.outer.get());
+        }
+    }
+
     /// Tells whether the stack on the page is of what runs now.
     fn is_stack_current(&self) -> bool {
         self.page.open.frame.get() == self.page.now.running.get()
@@ -146,19 +165,20 @@ impl SpanContext {
     fn enter_outer(&self, site: SiteId, fields: &str) -> Entered {
         if !self.is_stack_current() {
             self.outer.set(0);
+            self.stack.set(self.stack.get() + 1);
             self.page.open.start(&self.pen, self.page.now.running.get());
         }
         let depth = self.outer.get();
         self.outer.set(depth + 1);
         self.page.open.push(&self.pen, site, fields);
-        Entered { identity: self.identity, parent: None, depth, start: self.last.get() }
+        Entered { identity: self.identity, depth, place: EnteredIn::Between { stack: self.stack.get() } }
     }
 
     #[cold]
     #[inline(never)]
-    fn leave_outer(&self, depth: u32) {
-        // Else it went with one around it, or with the stack that it was on.
-        if depth < self.outer.get() {
+    fn leave_outer(&self, depth: u32, stack: u64) {
+        // Else it went with one around it, or with the stack that it was on: what is at its depth now is another.
+        if stack == self.stack.get() && depth < self.outer.get() {
             self.outer.set(depth);
             // The stack of a frame that runs stays as it is, until that ends.
             if self.frame.get() == 0 && self.is_stack_current() {
@@ -178,16 +198,20 @@ impl SpanContext {
             self.page.paths.enter(&self.pen, path);
             self.path.set(Some(path));
         }
-        Some(Entered { identity: self.identity, parent: Some(parent), depth, start: self.last.get() })
+        let place = EnteredIn::Callback { parent, start: self.last.get() };
+        Some(Entered { identity: self.identity, depth, place })
     }
 
     pub(crate) fn leave(&self, entered: Entered) {
         if entered.identity != self.identity {
             return;
         }
-        let Some(parent) = entered.parent else { return self.leave_outer(entered.depth) };
+        let (parent, start) = match entered.place {
+            EnteredIn::Callback { parent, start } => (parent, start),
+            EnteredIn::Between { stack } => return self.leave_outer(entered.depth, stack),
+        };
         // A span may outlive its callback: then its frame is over, and its time was charged at the end of that.
-        if self.last.get() != entered.start || self.frame.get() == 0 {
+        if self.last.get() != start || self.frame.get() == 0 {
             return;
         }
         if let Some(path) = self.path.get() {
@@ -256,12 +280,26 @@ impl Drop for SpanGuard {
 pub struct Entered {
     /// That of the loop on whose thread it was entered.
     identity: u64,
-    /// `None` for a span between two callbacks.
-    parent: Option<PathId>,
     /// Spans that were open before it.
     depth: u32,
-    /// When the callback began in which it was entered.
-    start: Ticks,
+    place: EnteredIn,
+}
+
+/// In what a span was entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum EnteredIn {
+    /// A callback that began at `start`; `parent` had its time before.
+    Callback { parent: PathId, start: Ticks },
+    /// Between two callbacks, on the stack with this number.
+    Between { stack: u64 },
+}
+
+/// The spans that are open between two callbacks, if there are any: what [`Writer::outer_spans`](crate::Writer::outer_spans)
+/// gives and [`Writer::keep_outer_spans`](crate::Writer::keep_outer_spans) takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OuterSpans {
+    /// The number of their stack; 0 is none.
+    stack: u64,
 }
 
 /// Frames nested deeper than this are not told apart: a recursive span must not fill the tree.

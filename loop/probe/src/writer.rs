@@ -38,7 +38,7 @@ use crate::record::{MANY, SPANS, frame, frame_base, frame_kind};
 use crate::shared_u64::{LoopOwned, WriteToken};
 use crate::site::SiteId;
 use crate::sleep_flag::SleepFlag;
-use crate::spans::SpanContext;
+use crate::spans::{OuterSpans, SpanContext};
 use std::rc::Rc;
 
 /// When a task was submitted and when it became ready. [`Ticks::NONE`] where not known.
@@ -314,6 +314,36 @@ impl Writer {
         if has_outer {
             self.track.carry_outer();
         }
+    }
+
+    /// Returns the spans that are open between two callbacks, for [`Writer::keep_outer_spans`].
+    #[inline]
+    pub fn outer_spans(&self) -> OuterSpans {
+        self.track.outer_spans()
+    }
+
+    /// Says that these spans are still open around what comes next: the loop parked, unparked, or entered a phase since, only
+    /// because it tells of that later than it was. Does nothing where they were left meanwhile, or others were entered.
+    ///
+    /// ```
+    /// # use loopscope_probe::{Kind, SiteId, TaskTimes, Writer, spans};
+    /// # let mut writer = Writer::builder("web").build();
+    /// # let _spans = writer.install_spans();
+    /// let site = spans::site("request", file!(), line!()).expect("a loop runs on this thread");
+    /// let request = spans::enter(site, "").expect("a loop runs on this thread");
+    /// // A callback begins, and only now the loop knows that it is not parked any more.
+    /// let now = writer.clock().now();
+    /// let outer = writer.outer_spans();
+    /// writer.unpark_untold(now);
+    /// writer.keep_outer_spans(outer);
+    /// writer.begin_at(now, Kind::Task, SiteId::NONE, TaskTimes::UNKNOWN);
+    /// assert_eq!(writer.page().open_spans().len(), 1);
+    /// writer.end();
+    /// spans::leave(request);
+    /// ```
+    #[inline]
+    pub fn keep_outer_spans(&mut self, spans: OuterSpans) {
+        self.track.keep_outer(spans);
     }
 
     /// Something begins that stands for many: all callbacks of a batch, or all jobs of a drain whose jobs the runtime

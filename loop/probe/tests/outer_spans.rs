@@ -75,8 +75,9 @@ fn spans_between_callbacks_are_open_until_they_are_left_and_take_no_time() {
     assert_eq!(play.open(), [""; 0]);
     let three = enter("three");
     assert_eq!(play.open(), ["three"]);
-    // It was on a stack that is no more.
+    // It was on a stack that is no more: what is open at its depth now is another.
     spans::leave(one);
+    assert_eq!(play.open(), ["three"]);
     spans::leave(three);
     assert_eq!(play.open(), [""; 0]);
     play.writer.suspend();
@@ -127,4 +128,68 @@ fn a_callback_that_begins_inside_spans_has_them_as_its_outermost() {
     play.writer.suspend();
     assert_eq!(play.path(&["callback"]), (4 * MS_NS, 3));
     assert_eq!(play.path(&["callback", "inner"]), (3 * MS_NS, 2));
+}
+
+#[test]
+fn spans_stay_open_over_a_poll_and_a_phase_only_where_the_loop_says_so() {
+    let mut play = Play::running();
+    let _installed = play.writer.install_spans();
+    for is_kept in [true, false] {
+        let (request, query) = (enter("request"), enter("query"));
+        let outer = play.writer.outer_spans();
+        play.pass(MS_NS);
+        play.writer.phase(Phase::POLL);
+        play.writer.park();
+        play.writer.unpark(1);
+        play.writer.phase(Phase::MAIN);
+        assert_eq!(play.open(), [""; 0]);
+        if is_kept {
+            play.writer.keep_outer_spans(outer);
+        }
+        let expected: &[&str] = if is_kept { &["request", "query"] } else { &[] };
+        assert_eq!(play.open(), expected);
+        play.begin();
+        assert_eq!(play.open(), expected);
+        play.writer.end();
+        // They are the same that were entered.
+        spans::leave(query);
+        assert_eq!(play.open(), expected[..expected.len() / 2]);
+        spans::leave(request);
+        assert_eq!(play.open(), [""; 0]);
+    }
+    play.writer.suspend();
+}
+
+#[test]
+fn spans_that_were_left_or_followed_by_others_are_not_kept() {
+    let mut play = Play::running();
+    let _installed = play.writer.install_spans();
+    let nothing = play.writer.outer_spans();
+    let request = enter("request");
+    // There were none when it was asked.
+    play.writer.phase(Phase::TIMERS);
+    play.writer.keep_outer_spans(nothing);
+    assert_eq!(play.open(), [""; 0]);
+    spans::leave(request);
+    let request = enter("request");
+    let outer = play.writer.outer_spans();
+    spans::leave(request);
+    play.pass(MS_NS);
+    play.writer.phase_at(play.writer.clock().now(), Phase::MAIN);
+    play.writer.keep_outer_spans(outer);
+    assert_eq!(play.open(), [""; 0]);
+    let other = enter("other");
+    play.writer.phase(Phase::TIMERS);
+    play.writer.keep_outer_spans(outer);
+    assert_eq!(play.open(), [""; 0]);
+    spans::leave(other);
+    // Those of a callback are its own.
+    play.begin();
+    let inner = enter("inner");
+    assert_eq!(play.writer.outer_spans(), nothing);
+    play.writer.keep_outer_spans(outer);
+    assert_eq!(play.open(), ["inner"]);
+    spans::leave(inner);
+    play.writer.end();
+    play.writer.suspend();
 }

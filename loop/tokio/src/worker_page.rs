@@ -168,6 +168,15 @@ impl WorkerPage {
         self.worker.begin_period(now);
     }
 
+    /// Does what tells the page late that the worker polled, or `block_on` will: the spans around the wrapped poll that begins,
+    /// or has ended, are open still.
+    #[inline(always)]
+    fn in_outer_spans(&mut self, act: impl FnOnce(&mut WorkerPage)) {
+        let outer = self.writer.outer_spans();
+        act(self);
+        self.writer.keep_outer_spans(outer);
+    }
+
     /// A wrapped poll begins that is in no other; its task has waited so long to run, where that is known.
     #[inline(always)]
     fn begin(&mut self, label: &Label, known: &mut Known, waited: Option<Duration>) {
@@ -183,9 +192,9 @@ impl WorkerPage {
             _ => read,
         };
         if self.tier != Tier::Observed && !self.is_busy {
-            self.unpark_at(now);
+            self.in_outer_spans(|lane| lane.unpark_at(now));
         } else if now.since(self.checked) > self.turn_ticks {
-            self.look_for_turn(now);
+            self.in_outer_spans(|lane| lane.look_for_turn(now));
         }
         let life = waited.map_or(TaskTimes::UNKNOWN, |waited| {
             let ticks = self.writer.clock().scale().ticks(waited.as_nanos() as u64);
@@ -216,7 +225,7 @@ impl WorkerPage {
     #[inline(always)]
     fn has_ended(&mut self) {
         if self.tier == Tier::Root {
-            self.park();
+            self.in_outer_spans(WorkerPage::park);
         }
     }
 
