@@ -3,7 +3,7 @@
 //! A loop installs its `SpanContext` as the thread's current one while it runs. A `tracing` layer (or anybody) then enters
 //! and leaves named frames; the time between goes to the frame's own node. Outside a running loop both do nothing.
 //!
-//! Between two callbacks spans are open on the page ([`crate::open_spans`]) and take no time: a task of Tokio that is not wrapped,
+//! Between two callbacks spans are open on the page (`open_spans.rs`) and take no time: a task of Tokio that is not wrapped,
 //! or the code around one that is. A callback that begins inside such spans ([`Writer::begin_at`](crate::Writer::begin_at)) has
 //! them as its outermost ones. A poll or another phase takes them off the page, except where the loop says that they are open
 //! still ([`Writer::keep_outer_spans`](crate::Writer::keep_outer_spans)).
