@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// An incident that the id may mean.
 enum Candidate {
     /// This agent has it, and has answered with it.
-    OfAgent(Asked, Answer),
+    OfAgent(Box<Asked>, Answer),
     OfPage(Arc<Incident>),
 }
 
@@ -38,7 +38,7 @@ impl HostService {
             let answer = self.hand_over(&agent, &Method::GET, &target).await;
             let because = match answer.status {
                 200 => {
-                    found.push(Candidate::OfAgent(agent, answer));
+                    found.push(Candidate::OfAgent(Box::new(agent), answer));
                     continue;
                 }
                 // Another agent of the process may have it.

@@ -3,7 +3,7 @@
 use crate::forward::{ForwardError, ForwardRequest, Forwards, Wanted};
 use crate::incidents::gather;
 use crate::paths::{PATHS, PROCESS, TARGETS};
-use crate::several_agents::agent_of;
+use crate::several_agents::{self, agent_of};
 use crate::state::Asked;
 use crate::targets::targets;
 use crate::task_context::TaskContext;
@@ -23,6 +23,7 @@ use loopscope_http::{capture_request, negotiate, page};
 use loopscope_probe::raw::incident_id::IncidentId;
 use loopscope_report::metrics::loop_metrics::Outcomes;
 use loopscope_report::words::count;
+use serde_json::Value;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -226,6 +227,32 @@ impl HostService {
         let mut agents = self.shared.state().agents();
         agents.retain(|agent| agent.address.is_some() && is_meant(agent));
         agents
+    }
+
+    /// Answers as the first agent that is not well, and as the first one where all are.
+    async fn all_well(&self, agents: &[Asked], path: &str) -> Answer {
+        let mut first = None;
+        for agent in agents {
+            let answer = self.hand_over(agent, &Method::GET, path).await;
+            match answer.status {
+                200 => first = first.or(Some(answer)),
+                _ => return answer,
+            }
+        }
+        first.unwrap_or_else(|| Answer::text(404, "no agent that listens\n"))
+    }
+
+    /// Answers with the thresholds of all loops of a process; as an agent that does not tell those of its own.
+    async fn joined_thresholds(&self, agents: &[Asked], target: &str) -> Answer {
+        let mut told = Vec::new();
+        for agent in agents {
+            let answer = self.hand_over(agent, &Method::GET, target).await;
+            match serde_json::from_slice::<Value>(answer.body()) {
+                Ok(thresholds) if answer.status == 200 => told.push(thresholds),
+                _ => return answer,
+            }
+        }
+        Answer::json(serde_json::to_vec(&several_agents::joined(told)).unwrap_or_default())
     }
 
     /// Hands a request to the agent.

@@ -4,43 +4,12 @@
 //! and health are joined; anything else is refused with the addresses of the agents, because the answer of one of them would
 //! look like that of the process.
 
-use crate::service::HostService;
 use crate::state::Asked;
-use hyper::Method;
-use loopscope_http::answer::Answer;
 use loopscope_http::query::{decoded, pairs};
 use serde_json::Value;
 
-impl HostService {
-    /// Answers as the first agent that is not well, and as the first one where all are.
-    pub(crate) async fn all_well(&self, agents: &[Asked], path: &str) -> Answer {
-        let mut first = None;
-        for agent in agents {
-            let answer = self.hand_over(agent, &Method::GET, path).await;
-            match answer.status {
-                200 => first = first.or(Some(answer)),
-                _ => return answer,
-            }
-        }
-        first.unwrap_or_else(|| Answer::text(404, "no agent that listens\n"))
-    }
-
-    /// Answers with the thresholds of all loops of a process; as an agent that does not tell those of its own.
-    pub(crate) async fn joined_thresholds(&self, agents: &[Asked], target: &str) -> Answer {
-        let mut told = Vec::new();
-        for agent in agents {
-            let answer = self.hand_over(agent, &Method::GET, target).await;
-            match serde_json::from_slice::<Value>(answer.body()) {
-                Ok(thresholds) if answer.status == 200 => told.push(thresholds),
-                _ => return answer,
-            }
-        }
-        Answer::json(serde_json::to_vec(&joined(told)).unwrap_or_default())
-    }
-}
-
 /// Joins what agents tell of their thresholds: of the first, with the loops of all.
-fn joined(told: Vec<Value>) -> Value {
+pub(crate) fn joined(told: Vec<Value>) -> Value {
     let loops = told.iter().filter_map(|told| told["loops"].as_array()).flatten().cloned().collect();
     let mut joined = told.into_iter().next().unwrap_or_default();
     if let Some(members) = joined.as_object_mut() {

@@ -113,7 +113,7 @@ impl LoaderList {
     }
 }
 
-/// Returns a module's name, empty for the program: the loader's own memory, not the library's.
+/// Returns a module's name, of the program an empty one or a link to it: the loader's own memory, not the library's.
 fn name_of(info: &libc::dl_phdr_info) -> &[u8] {
     match info.dlpi_name.is_null() {
         true => &[],
@@ -150,8 +150,10 @@ mod tests {
     fn the_program_comes_first_and_a_list_without_room_is_cut() {
         let list = LoaderList::now();
         let modules: Vec<Told<'_>> = list.modules().collect();
-        assert!(modules[0].name.is_empty() && modules.iter().all(|told| told.header_count > 0), "{list:?}");
-        let (mut cut, mut noted) = (LoaderList::with_room(1, 0), Vec::new());
+        let own = (LoaderList::now as fn() -> _ as *const ()).addr() as u64;
+        assert!(modules[0].base <= own && modules[1..].iter().all(|told| told.base != modules[0].base));
+        assert!(modules.iter().all(|told| told.header_count > 0), "{list:?}");
+        let (mut cut, mut noted) = (LoaderList::with_room(1, modules[0].name.len()), Vec::new());
         let room = cut.modules.capacity();
         walk(&mut |info| {
             noted.push(cut.note(info));
@@ -159,5 +161,8 @@ mod tests {
         });
         assert!(noted[0] && noted.iter().filter(|is_noted| **is_noted).count() <= room, "{noted:?}");
         assert_eq!(cut.modules().next(), Some(modules[0]));
+        let mut without_room = LoaderList::with_room(0, 0);
+        walk(&mut |info| without_room.note(info));
+        assert_eq!(without_room.modules().count(), 0);
     }
 }
