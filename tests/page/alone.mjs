@@ -115,6 +115,32 @@ test("an incident opens with its stack, its flamegraph and its timeline", async 
   await again.context().close();
 });
 
+test("an incident fits a narrow screen, and its picture has the colours of the theme", async (stage) => {
+  for (const theme of ["dark", "light"]) {
+    const page = await stage.view(stage.watched[0], { width: 500, height: 900, theme });
+    await page.waitForSelector("#incident-rows li");
+    await page.locator("#incident-rows button", { hasText: "web timer parse_invoices (watched.rs:" }).first().click();
+    await page.waitForSelector("dialog[open] .picture img");
+    await page.locator("dialog .picture img").scrollIntoViewIfNeeded();
+    await page.waitForFunction(() => document.querySelector("dialog .picture img").naturalWidth > 0);
+    const found = await page.evaluate(() => {
+      const image = document.querySelector("dialog .picture img");
+      const canvas = Object.assign(document.createElement("canvas"), { width: 40, height: 40 });
+      const context = canvas.getContext("2d");
+      context.drawImage(image, 0, 0, 40, 40);
+      const [red, green, blue, alpha] = context.getImageData(1, 38, 1, 1).data;
+      const dialog = image.closest("dialog");
+      const isWide = dialog.scrollWidth > dialog.clientWidth || document.scrollingElement.scrollWidth > innerWidth;
+      return { light: (red + green + blue) / 3, alpha, isWide, right: image.getBoundingClientRect().right };
+    });
+    assert(!found.isWide && found.right <= 500, `${theme}: ${JSON.stringify(found)}`);
+    assert(found.alpha === 0 || found.light < 128 === (theme === "dark"), `${theme}: ${JSON.stringify(found)}`);
+    await shot(page, `incident-narrow-${theme}`);
+    equal(page.faults.join("\n"), "", "the console");
+    await page.context().close();
+  }
+});
+
 test("a capture opens in a tab of its own", async (stage) => {
   const page = await stage.view(stage.watched[0]);
   await page.selectOption("[name=seconds]", "2");
