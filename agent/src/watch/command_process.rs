@@ -44,29 +44,17 @@ impl CommandProcess {
     pub fn start(program: &str, args: &[String], input: &File) -> io::Result<CommandProcess> {
         let zero = |_| io::Error::new(io::ErrorKind::InvalidInput, "it has a zero byte");
         let words = std::iter::once(program).chain(args.iter().map(String::as_str));
-        let words: Vec<CString> =
+        let mut words: Vec<CString> =
             words.map(|word| CString::new(word).map_err(zero)).collect::<Result<_, _>>()?;
-        // By the standard library, which keeps others from changing the environment meanwhile.
-        let variables = std::env::vars_os().filter_map(|(name, value)| {
-            CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok()
-        });
-        let variables: Vec<CString> = variables.collect();
-        let (words, variables) = (pointers(&words), pointers(&variables));
-        let (actions, attributes) = (FileActions::new(input)?, Attributes::new()?);
-        let mut pid = 0;
-        // SAFETY: both lists are pointers to strings that live through the call, and end with null; the name is the first of them;
-        // actions and attributes are initialized.
-        let error = unsafe {
-            libc::posix_spawnp(
-                &mut pid,
-                words[0],
-                &raw const actions.0,
-                &raw const attributes.0,
-                words.as_ptr().cast(),
-                variables.as_ptr().cast(),
-            )
+        let pid = match spawn(&words, input) {
+            // A script that does not say by what it is read.
+            Err(error) if error.raw_os_error() == Some(libc::ENOEXEC) => {
+                words.insert(0, c"/bin/sh".to_owned());
+                spawn(&words, input)?
+            }
+            spawned => spawned?,
         };
-        of_call(error).map(|()| CommandProcess(pid))
+        Ok(CommandProcess(pid))
     }
 
     /// Returns how it ended; `None` while it runs.
@@ -91,6 +79,30 @@ impl CommandProcess {
         // SAFETY: a null status is not asked for.
         unsafe { libc::waitpid(self.0, std::ptr::null_mut(), 0) };
     }
+}
+
+/// Starts the first of these words with all of them as its arguments, and returns its pid.
+fn spawn(words: &[CString], input: &File) -> io::Result<libc::pid_t> {
+    // By the standard library, which keeps others from changing the environment meanwhile.
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok());
+    let variables: Vec<CString> = variables.collect();
+    let (words, variables) = (pointers(words), pointers(&variables));
+    let (actions, attributes) = (FileActions::new(input)?, Attributes::new()?);
+    let mut pid = 0;
+    // SAFETY: both lists are pointers to strings that live through the call, and end with null; the name is the first of them;
+    // actions and attributes are initialized.
+    let error = unsafe {
+        libc::posix_spawnp(
+            &mut pid,
+            words[0],
+            &raw const actions.0,
+            &raw const attributes.0,
+            words.as_ptr().cast(),
+            variables.as_ptr().cast(),
+        )
+    };
+    of_call(error).map(|()| pid)
 }
 
 /// Returns pointers to strings, with a null behind them.
@@ -169,6 +181,7 @@ mod tests {
     use super::*;
     use loopscope_probe::raw::file_limit::without_signals;
     use std::io::Read;
+    use std::os::unix::fs::PermissionsExt;
 
     /// Returns which signals a program blocks, as `/proc` has it: sixteen digits.
     fn blocked(status: &str) -> String {
@@ -198,6 +211,23 @@ mod tests {
         assert_eq!(blocked(&told), "0".repeat(16));
         assert_ne!(blocked(&own), "0".repeat(16));
         assert!(command.try_wait().is_err(), "it was waited for");
+    }
+
+    #[test]
+    fn a_script_that_does_not_say_by_what_it_is_read_is_the_shells() {
+        let path = std::env::temp_dir().join(format!("loopscope-script-{}", std::process::id()));
+        std::fs::write(&path, "exit $1\n").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let input = memory_file(b"").unwrap();
+        let command = CommandProcess::start(path.to_str().unwrap(), &["7".to_owned()], &input).unwrap();
+        let status = loop {
+            match command.try_wait().unwrap() {
+                Some(status) => break status,
+                None => std::thread::yield_now(),
+            }
+        };
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(status.code(), Some(7));
     }
 
     #[test]
