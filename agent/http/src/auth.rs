@@ -83,17 +83,17 @@ impl Auth {
 
     /// The rules of the socket file beside the pages of this one's process.
     pub fn of_socket_file(&self, path: &Path) -> Auth {
-        Auth { token: self.token.clone(), ..Auth::of_socket_file_alone(path) }
+        Auth::of_socket_file_alone(path, self.token.clone())
     }
 
     /// The rules of that file where the process has no other entrance.
-    pub fn of_socket_file_alone(path: &Path) -> Auth {
+    pub fn of_socket_file_alone(path: &Path, token: Option<Arc<Token>>) -> Auth {
         Auth {
             place: BindScope::Unix,
             address: format!("unix:{}", path.display()),
             is_beside_pages: true,
             host_names: Vec::new(),
-            token: None,
+            token,
             web_config: None,
         }
     }

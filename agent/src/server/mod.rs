@@ -23,10 +23,12 @@ use loopscope_http::bind::BoundServer;
 use loopscope_http::listener::Listener;
 use loopscope_http::live::Live;
 use loopscope_http::runtime_thread::RuntimeThread;
+use loopscope_http::token::Token;
 use loopscope_http::{Listen, ServerError, recorder, server};
 use loopscope_probe::raw::agent_address::{AgentAddress, SocketPath};
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -89,7 +91,11 @@ impl OpenServer {
                 tokio::spawn(keep_recorder(client.clone()));
             }
             let refused = |error| ServerError::System("a listening socket", error);
-            answer(self.entrance, self.socket, CaptureService::new(addresses), &client).map_err(refused)?;
+            let token =
+                self.settings.credentials.token_file.as_deref().and_then(|path| Token::read(path).ok());
+            let rules = |path: &Path| Auth::of_socket_file_alone(path, token.map(Arc::new));
+            answer(self.entrance, self.socket, rules, CaptureService::new(addresses), &client)
+                .map_err(refused)?;
             Ok(|| ())
         };
         let background = if is_needed { Some(RuntimeThread::start("loopscope-http", start)?) } else { None };
@@ -114,10 +120,12 @@ fn unless_optional(
     }
 }
 
-/// Answers at the program's address, and at the socket file beside the pages.
+/// Answers at the program's address, and at the socket file beside the pages, for which these are the `rules` where there is nothing
+/// else.
 fn answer(
     entrance: Option<BoundServer>,
     socket: Option<AgentSocket>,
+    rules: impl FnOnce(&Path) -> Auth,
     captures: CaptureService,
     client: &Arc<AgentClient>,
 ) -> io::Result<()> {
@@ -126,13 +134,13 @@ fn answer(
         let (captures, live, agent) = (captures.clone(), live.clone(), client.clone());
         Arc::new(Router { auth, captures, live, agent })
     };
-    let rules = entrance.as_ref().map(|entrance| entrance.auth.clone());
+    let of_address = entrance.as_ref().map(|entrance| entrance.auth.clone());
     if let Some(BoundServer { listener, auth, .. }) = entrance {
         tokio::spawn(server::serve(Listener::new(listener)?, auth.clone(), router(auth)));
     }
     let Some(socket) = socket else { return Ok(()) };
     let path = socket.file.path();
-    let auth = rules.map_or_else(|| Auth::of_socket_file_alone(path), |rules| rules.of_socket_file(path));
+    let auth = of_address.map_or_else(|| rules(path), |auth| auth.of_socket_file(path));
     let auth = Arc::new(auth);
     match Listener::of_agent_socket(socket) {
         Ok(doorway) => _ = tokio::spawn(server::serve(doorway, auth.clone(), router(auth))),
