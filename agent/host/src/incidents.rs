@@ -110,6 +110,7 @@ impl Gathered {
         if !of_pages.is_empty() {
             self.incidents.extend(of_pages.iter().map(|incident| incident.brief()));
             self.cut(unix_ns());
+            Incident::name_all(&mut self.incidents.iter_mut().collect::<Vec<_>>());
         }
     }
 

@@ -147,3 +147,14 @@ fn an_agent_that_tells_without_end_is_one_among_others() {
     assert_eq!(gathered.incidents.len(), LISTED_MAX);
     assert_eq!(ids(&gathered.incidents[..2]), ["10-1", "7-2"]);
 }
+
+#[test]
+fn what_a_page_tells_beside_another_with_its_number_is_called_by_its_loop_too() {
+    let of_loop = |number: u32| {
+        let loop_id = format!("7-1-2-{:032x}.{number}", 3).parse().unwrap();
+        Incident { loop_id, ..incident(7, 1, NOW - u64::from(number)) }
+    };
+    let mut gathered = Gathered { incidents: vec![of_loop(0)], ..Gathered::default() };
+    gathered.add(vec![Arc::new(of_loop(0)), Arc::new(of_loop(2))]);
+    assert_eq!(ids(&gathered.incidents), ["7-1.0", "7-1.2"]);
+}

@@ -112,9 +112,13 @@ impl HostService {
         if found.len() > 1 {
             let mut ids = Vec::new();
             for candidate in &found {
-                ids.extend(self.identity(candidate, id).await);
+                ids.extend(self.identity(candidate, id).await.filter(|identity| !ids.contains(identity)));
             }
-            return ambiguous(id, ids.into_iter());
+            if ids.len() > 1 {
+                return ambiguous(id, ids.into_iter());
+            }
+            // An agent that has stopped since, and its page, tell the same one.
+            found.sort_by_key(|candidate| matches!(candidate, Candidate::OfAgent(..)));
         }
         match found.pop() {
             Some(Candidate::OfAgent(_, answer)) => answer,

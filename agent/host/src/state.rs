@@ -283,20 +283,24 @@ impl Untold {
 
 /// Returns the agents of one process, whose loops these are.
 fn agents_of(loops: &[&FollowedLoop]) -> Vec<Asked> {
-    let mut addresses: Vec<Option<&AgentAddress>> = Vec::new();
-    for address in loops.iter().map(|entry| entry.address.as_ref()).filter(Option::is_some) {
-        if !addresses.contains(&address) {
-            addresses.push(address);
+    // What tells an agent from another: its address, or its socket file where it could not have one.
+    let place = |entry: &FollowedLoop| {
+        let socket = || entry.told_agent_socket().filter(|_| entry.address.is_none());
+        (entry.address.clone(), socket())
+    };
+    let mut places = Vec::new();
+    for found in loops.iter().map(|entry| place(entry)).filter(|found| *found != (None, None)) {
+        if !places.contains(&found) {
+            places.push(found);
         }
     }
-    if addresses.is_empty() {
-        addresses.push(None);
+    if places.is_empty() {
+        places.push((None, None));
     }
     // The one that is beside the pages without being told is the only agent's.
     let is_file_told = loops.iter().any(|entry| entry.told_agent_socket().is_some());
-    let agent = |address: Option<&AgentAddress>| {
-        let own: Vec<&FollowedLoop> =
-            loops.iter().copied().filter(|entry| entry.address.as_ref() == address).collect();
+    let agent = |of: (Option<AgentAddress>, Option<PathBuf>)| {
+        let own: Vec<&FollowedLoop> = loops.iter().copied().filter(|entry| place(entry) == of).collect();
         let first = own.first()?;
         let beside = || (!is_file_told).then(|| first.agent_socket());
         let is_of_one_user = own.iter().all(|entry| entry.user == first.user);
@@ -304,13 +308,13 @@ fn agents_of(loops: &[&FollowedLoop]) -> Vec<Asked> {
             pid: first.owner.pid,
             process: first.process(),
             name: first.facts.process.clone(),
-            address: address.cloned(),
+            address: of.0,
             socket: own.iter().find_map(|entry| entry.told_agent_socket()).or_else(beside),
             user: first.user.filter(|_| is_of_one_user),
             loops: own.iter().map(|entry| AskedLoop::of(entry)).collect(),
         })
     };
-    addresses.into_iter().filter_map(agent).collect()
+    places.into_iter().filter_map(agent).collect()
 }
 
 fn reported(incident: Incident) -> Option<Arc<Incident>> {
