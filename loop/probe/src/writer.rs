@@ -1,6 +1,6 @@
 //! The verbs: what a loop says while it runs. One writer per page, on the loop's own thread.
 //!
-//! The rules all verbs keep: no allocation, no lock, no system call, no log. One clock read per callback: the end of
+//! The rules all verbs keep: no allocation, no lock, no log, and no system call but those of `unpark` (see `busy_period`). One clock read per callback: the end of
 //! one is the start of the next, so the loop's own few instructions between two callbacks are counted to the second.
 //!
 //! ```text
