@@ -42,7 +42,7 @@ mod uv;
 mod v8;
 
 pub use event::{Event, HeapFigures, TraceEvent};
-pub(crate) use event::{LetGo, Running, Watcher};
+pub(crate) use event::{Running, Watcher};
 pub(crate) use hook_counts::HookCounts;
 pub(crate) use js_callback::{next_text, tell_all, unlisten};
 pub(crate) use module::{Caller, Named, own_name, register};
