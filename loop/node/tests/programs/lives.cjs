@@ -108,6 +108,16 @@ if (!isMainThread) {
     new Worker(source, { eval: true, workerData: all[at] }).on('exit', (code) => { if (code === 0) next(at + 1); });
   };
   next(0);
+} else if (how === 'older-addon') {
+  // One that was preloaded from an earlier version of the package, which had no names from a context.
+  const loopscope = require(process.env.LOOPSCOPE_INDEX);
+  const { addon } = process[Symbol.for('loopscope')];
+  delete addon.named;
+  loopscope.nameBy(new (require('async_hooks').AsyncLocalStorage)());
+  loopscope.stop();
+  loopscope.start();
+  loopscope.nameBy();
+  setTimeout(() => console.log(addon.named, loopscope.counts().unnamed), 20);
 } else if (how === 'trace') {
   const tracing = require('trace_events').createTracing({ categories: ['node.async_hooks', 'v8'] });
   tracing.enable();
