@@ -41,6 +41,7 @@ mod trace_sink;
 mod uv;
 mod v8;
 
+pub(crate) use code_events::lock_code;
 pub use event::{Event, HeapFigures, TraceEvent};
 pub(crate) use event::{Running, Watcher};
 pub(crate) use hook_counts::HookCounts;
