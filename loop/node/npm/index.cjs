@@ -121,7 +121,8 @@ function attach(options) {
   const limit = require('v8').getHeapStatistics().heap_size_limit;
   const isMain = String(worker.isMainThread);
   addon.start(loop, script, thread, String(limit), isMain, answer, versions(), lines(options));
-  addon.named(String(context !== null));
+  // An addon of an earlier version cannot.
+  addon.named?.(String(context !== null));
   // After a main script that is none of CommonJS's there is more to come of the start. Asked when the script has run.
   if (worker.isMainThread && !options.isAttached) {
     queueMicrotask(() => process.mainModule || (process[KEY] && process[KEY].addon.module()));
@@ -208,7 +209,7 @@ function onStall(listener) {
 function nameBy(storage, key = 'label') {
   const isKnown = storage instanceof AsyncLocalStorage;
   context = isKnown ? { storage, key, property: typeof key === 'symbol' ? key : String(key) } : null;
-  if (process[KEY]) process[KEY].addon.named(String(context !== null));
+  if (process[KEY]) process[KEY].addon.named?.(String(context !== null));
 }
 
 // What was counted so far, without what runs now; null where nothing is watched.

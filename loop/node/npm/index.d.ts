@@ -1,3 +1,5 @@
+import type { AsyncLocalStorage } from 'node:async_hooks';
+
 /** Options of `start`. Environment variables (docs/settings.md) override them. */
 export interface Options {
   /** Name of the loop. Default: the main script's file name. */
@@ -76,7 +78,7 @@ export function snapshot(): Snapshot | null;
 /**
  * Names what blocks the loop by the program's AsyncLocalStorage: its store is the name, or has it under `key` (default: 'label'), as an entry of a Map or as its own property that is no getter. The store is read only while the loop is blocked. Call it without arguments to turn this off.
  */
-export function nameBy(storage?: { getStore(): unknown }, key?: string): void;
+export function nameBy(storage?: AsyncLocalStorage<unknown>, key?: string): void;
 /** A count, and the total time in nanoseconds. */
 export interface Counted {
   count: number;

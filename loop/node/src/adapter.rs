@@ -10,7 +10,7 @@ use crate::poll_metrics::CheckedWord;
 use crate::pool::waits::PoolWaits;
 use crate::recording::Recording;
 use crate::sys::{
-    Event, Handles, HookCounts, Isolate, LetGo, MetricsPlace, Running, TraceEvent, TraceSink, UvLoop, Watcher,
+    Event, Handles, HookCounts, Isolate, MetricsPlace, Running, TraceEvent, TraceSink, UvLoop, Watcher,
 };
 use loopscope_probe::Site;
 use loopscope_probe::gauges::{GaugeId, GaugeType, GaugeUnit};
@@ -108,7 +108,7 @@ pub(crate) struct Adapter {
     hooked: Hooked,
     isolate: Isolate,
     uv_loop: UvLoop,
-    handles: Option<Handles>,
+    handles: Handles,
     gauges: Option<GaugeWriter>,
     collections: Option<Collections>,
     heap: Option<HeapGauges>,
@@ -159,7 +159,7 @@ impl Adapter {
             entries,
             uv_loop,
             isolate,
-            handles: Some(Handles::start(uv_loop)),
+            handles: Handles::start(uv_loop),
             hooked,
             gauges,
             collections,
@@ -173,7 +173,7 @@ impl Adapter {
             is_paused: false,
             left_out: Ablation::default(),
         };
-        if let Some(why) = adapter.handles.as_ref().and_then(|handles| handles.no_check_end.as_ref()) {
+        if let Some(why) = &adapter.handles.no_check_end {
             log::off("telling closing callbacks from immediates", &why.to_string());
         }
         adapter.hook();
@@ -262,7 +262,7 @@ impl Adapter {
 
     #[inline]
     fn tells_check_end(&self) -> bool {
-        self.is_main && self.handles.as_ref().is_some_and(|handles| handles.no_check_end.is_none())
+        self.is_main && self.handles.no_check_end.is_none()
     }
 
     #[cold]
@@ -393,17 +393,19 @@ impl Watcher for Adapter {
     }
 
     fn set_paused(&mut self, is_paused: bool, left_out: &str) {
-        let Some(handles) = self.handles.as_mut().filter(|_| is_paused != self.is_paused) else { return };
+        if is_paused == self.is_paused {
+            return;
+        }
         self.is_paused = is_paused;
         if is_paused {
-            handles.stop();
+            self.handles.stop();
             self.unhook();
             self.hooked.trace.inspect(|sink| sink.disarm());
             return self.entries.pause();
         }
         self.left_out = Ablation::parse(left_out);
         if !self.left_out.handles {
-            handles.run();
+            self.handles.run();
         }
         let listened = self.left_out.listened;
         self.hooked.trace.inspect(|sink| sink.arm(listened));
@@ -411,7 +413,7 @@ impl Watcher for Adapter {
         self.hook();
     }
 
-    fn end(mut self: Box<Self>) -> Option<LetGo> {
+    fn end(mut self: Box<Self>) {
         self.unhook();
         self.hooked.trace.inspect(|sink| sink.release());
         let recording = self.entries.take_recording();
@@ -423,7 +425,5 @@ impl Watcher for Adapter {
         self.expected.clear();
         self.installed = None;
         drop(self.entries.end());
-        let handles = self.handles?;
-        Some(Box::new(move || handles.close()))
     }
 }

@@ -3,12 +3,19 @@
 //! V8 tells of code that is new or moved, and not of code that is gone. So what new code lies upon is forgotten: a name that is
 //! missing is better than one of a function that was there before.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::mem::take;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Pieces of code that are kept, and bytes of their names. Of a program that compiles more the older half is forgotten: V8 has
 /// thrown most of it away, and does not say so.
 const PIECES: usize = 1 << 16;
 const TEXT_BYTES: usize = 4 << 20;
+/// Changes that wait for the map, and how often one tries to get at their list.
+const LATE: usize = 1 << 16;
+const LATE_TRIES: u32 = 1000;
 
 /// A JavaScript function, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +39,78 @@ struct Piece {
     name: Box<str>,
 }
 
+/// What happened to a piece of code.
+#[derive(Debug)]
+pub(crate) enum Change<'a> {
+    Added {
+        start: usize,
+        bytes: usize,
+        name: Cow<'a, str>,
+    },
+    Moved {
+        from: usize,
+        to: usize,
+    },
+    Removed(usize),
+    /// V8 has told of all that it will tell of what there was.
+    Made,
+}
+
+impl Change<'_> {
+    pub(crate) fn apply(self, map: &mut CodeMap) {
+        match self {
+            Change::Added { start, bytes, name } => map.add(start, bytes, &name),
+            Change::Moved { from, to } => map.moved(from, to),
+            Change::Removed(start) => map.removed(start),
+            Change::Made => map.is_followed = true,
+        }
+    }
+
+    pub(crate) fn into_owned(self) -> Change<'static> {
+        match self {
+            Change::Added { start, bytes, name } => {
+                Change::Added { start, bytes, name: name.into_owned().into() }
+            }
+            Change::Moved { from, to } => Change::Moved { from, to },
+            Change::Removed(start) => Change::Removed(start),
+            Change::Made => Change::Made,
+        }
+    }
+}
+
+/// Changes that are not in the map yet: it was read when they came, or another thread than the loop's told of them.
+///
+/// Whoever locks the map takes them; whoever adds one waits for nobody.
+#[derive(Debug, Default)]
+pub(crate) struct LateChanges {
+    changes: Mutex<Vec<Change<'static>>>,
+    /// Some did not fit, or were not waited for. Set after the others were added, and read after they were taken.
+    is_lost: AtomicBool,
+}
+
+impl LateChanges {
+    /// Adds a change, from any thread. The list is locked for as long as it takes to add to it or to empty it; a thread that holds it
+    /// and does not run is not waited for.
+    pub(crate) fn add(&self, change: Change<'static>) {
+        for _ in 0..LATE_TRIES {
+            if let Ok(mut changes) = self.changes.try_lock() {
+                if changes.len() < LATE {
+                    return changes.push(change);
+                }
+                break;
+            }
+            std::hint::spin_loop();
+        }
+        self.lose();
+    }
+
+    /// Of all that came until now nothing is known.
+    pub(crate) fn lose(&self) {
+        // Release: pairs with the Acquire in `CodeMap::catch_up`.
+        self.is_lost.store(true, Ordering::Release);
+    }
+}
+
 /// The code of one isolate.
 #[derive(Debug, Default)]
 pub struct CodeMap {
@@ -41,9 +120,29 @@ pub struct CodeMap {
     count: u32,
     /// V8 has told of the code that there was, as far as it was asked, and tells of new code.
     pub is_followed: bool,
+    late: Arc<LateChanges>,
 }
 
 impl CodeMap {
+    /// Returns where changes go for which the map is not waited for.
+    pub(crate) fn late(&self) -> Arc<LateChanges> {
+        self.late.clone()
+    }
+
+    /// Takes the changes that were late: before anything is read.
+    #[inline(never)]
+    pub(crate) fn catch_up(&mut self) {
+        let mut changes = take(&mut *self.late.changes.lock().unwrap_or_else(PoisonError::into_inner));
+        // Acquire: pairs with the Release in `LateChanges::lose`.
+        if self.late.is_lost.load(Ordering::Acquire) && self.late.is_lost.swap(false, Ordering::AcqRel) {
+            // A name that is missing is better than one of code that has moved.
+            self.forget_all();
+            self.is_followed |= changes.iter().any(|change| matches!(change, Change::Made));
+            changes.clear();
+        }
+        changes.into_iter().for_each(|change| change.apply(self));
+    }
+
     /// There is new code, with the name that V8 gives it.
     pub fn add(&mut self, start: usize, bytes: usize, name: &str) {
         let bytes = u32::try_from(bytes.max(1)).unwrap_or(u32::MAX);

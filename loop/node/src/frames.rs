@@ -213,7 +213,7 @@ fn javascript_of(asked: &Arc<AskedLoop>, moment: &Moment) -> Vec<JsFrame> {
     let (thread, addresses) = sys::sample_parts(moment.foreign.as_deref());
     let captured = Captured { at_ns: moment.at_ns, thread };
     let (is_mapped, moment_of_code) = {
-        let code = lock(&asked.code);
+        let code = sys::lock_code(&asked.code);
         (code.is_followed, code.moment())
     };
     let within = if is_mapped && !addresses.is_empty() { LINES_WITHIN } else { FIRST_WITHIN };
@@ -236,9 +236,10 @@ fn javascript_of(asked: &Arc<AskedLoop>, moment: &Moment) -> Vec<JsFrame> {
     let is_at_once = is_at_once && is_of_javascript;
     let (addresses, sampled) = match addresses {
         [] => copied(&asked.code, is_mapped.then_some(moment_of_code), moment),
-        _ => (addresses.to_vec(), sampled(&lock(&asked.code), addresses)),
+        _ => (addresses.to_vec(), sampled(&sys::lock_code(&asked.code), addresses)),
     };
-    let later = Later::of(is_at_once, innermost(&sampled), &addresses, &told.addresses, &lock(&asked.code));
+    let later =
+        Later::of(is_at_once, innermost(&sampled), &addresses, &told.addresses, &sys::lock_code(&asked.code));
     let later = Later { did_run: is_of_javascript && did_run, ..later };
     join(sampled, told.frames, later)
 }
@@ -249,8 +250,8 @@ fn javascript_of(asked: &Arc<AskedLoop>, moment: &Moment) -> Vec<JsFrame> {
 fn copied(code: &Mutex<CodeMap>, since: Option<u32>, moment: &Moment) -> (Vec<u64>, Vec<Option<JsFrame>>) {
     // Held for one address at a time: a loop that compiles takes this lock, too.
     let function_of = |address: u64| match since {
-        Some(since) => lock(code).function_since(address as usize, since),
-        None => lock(code).function(address as usize),
+        Some(since) => sys::lock_code(code).function_since(address as usize, since),
+        None => sys::lock_code(code).function(address as usize),
     };
     let copied = CopiedStack { copy: &moment.stack, function_of, is_native: sys::is_in_file };
     let functions = copied.functions();
@@ -272,7 +273,7 @@ impl AddressSource for JavaScript {
 /// Has maps made of the code of loops that have none: before the first stall, for a flamegraph. Of a few loops they are waited
 /// for, for a moment; a loop that waits for events makes its own when it runs.
 fn make_maps(loops: &[Arc<AskedLoop>]) {
-    let without = loops.iter().filter(|one| !lock(&one.code).is_followed);
+    let without = loops.iter().filter(|one| !sys::lock_code(&one.code).is_followed);
     for (number, one) in without.enumerate() {
         one.ask(if number < WAITED_FOR { MAP_WITHIN } else { Duration::ZERO }, None, || false);
     }
@@ -282,7 +283,7 @@ fn make_maps(loops: &[Arc<AskedLoop>]) {
 /// both count the same calls.
 fn names_of(stack: &AddressStack<'_>, code: &[Arc<Mutex<CodeMap>>]) -> Vec<Option<JsFrame>> {
     // Held for one address at a time: a loop that compiles takes this lock, too.
-    let find = |address: u64| code.iter().find_map(|code| lock(code).function(address as usize));
+    let find = |address: u64| code.iter().find_map(|code| sys::lock_code(code).function(address as usize));
     let (_, words) = sys::sample_parts(stack.foreign);
     let functions: Vec<JsFrame> =
         words.iter().filter_map(|address| find(*address)).filter(|frame| !frame.script.is_empty()).collect();

@@ -103,6 +103,8 @@ fn programs_end_as_they_do_without_us_and_leave_no_page() {
         ("throw", Some(1), ""),
         ("twice", Some(0), "twice\n"),
         ("stop", Some(0), "stopped and started\n"),
+        ("same-turn", Some(0), "same turn\n"),
+        ("older-addon", Some(0), "undefined 0\n"),
     ];
     for (version, node) in versions() {
         for (how, code, said) in cases {

@@ -5,21 +5,21 @@
 //! followed is known. Where loopscope comes before the program, that is all but Node's own: new code is followed from the start
 //! then, which takes 0.9 us for each function that is compiled, once, and collections no longer (Node 20 and 24, two processors).
 //!
-//! Events come on the loop's thread, which does not wait for a thread of ours that reads the map: what comes meanwhile is kept, and
-//! goes into the map with the next event.
+//! Events come on the loop's thread, and those of code that moves mostly on threads of V8's collector. None of them waits for a thread
+//! of ours that reads the map: what comes meanwhile is kept, and goes into the map before it is read again.
 //!
 //! V8 has one such handler per isolate, and does not say whether there is another one, which ours replaces.
 
 use super::symbols::{self, Missing, functions};
 use super::v8::Isolate;
-use crate::code_map::CodeMap;
+use crate::code_map::{Change, CodeMap, LateChanges};
 use crate::log;
 use libc::{c_char, c_int, c_void};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Once, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, TryLockError};
 
 type OnEvent = Option<unsafe extern "C" fn(*const CodeEvent)>;
 
@@ -37,8 +37,6 @@ const NEW: c_int = 0;
 const EXISTING_TOO: c_int = 1;
 /// Of a heap with more bytes in objects V8 is not asked for the code that is there: up to here it takes some 40 ms.
 const HEAP_BYTES: u64 = 64 << 20;
-/// Changes that are kept while the map is read.
-const LATE: usize = 1 << 16;
 const ADDED: c_int = 0;
 const MOVED: c_int = 1;
 const REMOVED: c_int = 2;
@@ -58,45 +56,9 @@ pub(super) struct CodeEvent {
     /// The name, or where code has moved to.
     name: *const c_char,
     name_bytes: usize,
-}
-
-/// What happened to a piece of code.
-#[derive(Debug)]
-enum Change<'a> {
-    Added {
-        start: usize,
-        bytes: usize,
-        name: Cow<'a, str>,
-    },
-    Moved {
-        from: usize,
-        to: usize,
-    },
-    Removed(usize),
-    /// V8 has told of all that it will tell of what there was.
-    Made,
-}
-
-impl Change<'_> {
-    fn apply(self, map: &mut CodeMap) {
-        match self {
-            Change::Added { start, bytes, name } => map.add(start, bytes, &name),
-            Change::Moved { from, to } => map.moved(from, to),
-            Change::Removed(start) => map.removed(start),
-            Change::Made => map.is_followed = true,
-        }
-    }
-
-    fn into_owned(self) -> Change<'static> {
-        match self {
-            Change::Added { start, bytes, name } => {
-                Change::Added { start, bytes, name: name.into_owned().into() }
-            }
-            Change::Moved { from, to } => Change::Moved { from, to },
-            Change::Removed(start) => Change::Removed(start),
-            Change::Made => Change::Made,
-        }
-    }
+    /// The kind of a place, in events of places.
+    place: usize,
+    isolate: *mut c_void,
 }
 
 /// The code of this thread's isolate.
@@ -104,19 +66,17 @@ impl Change<'_> {
 struct OwnCode {
     isolate: *mut c_void,
     map: Arc<Mutex<CodeMap>>,
+    late: Arc<LateChanges>,
     /// V8 tells of it.
     is_followed: bool,
     /// The map is made.
     is_made: bool,
-    /// Changes that are not in the map yet, because another thread had it.
-    late: Vec<Change<'static>>,
-    /// Some did not fit.
-    is_late_lost: bool,
 }
 
 impl OwnCode {
     fn new(isolate: *mut c_void, map: Arc<Mutex<CodeMap>>) -> OwnCode {
-        OwnCode { isolate, map, is_followed: false, is_made: false, late: Vec::new(), is_late_lost: false }
+        let late = lock(&map).late();
+        OwnCode { isolate, map, late, is_followed: false, is_made: false }
     }
 
     /// Returns the map with all that was late, unless another thread has it.
@@ -126,11 +86,7 @@ impl OwnCode {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return None,
         };
-        if std::mem::take(&mut self.is_late_lost) {
-            // A name that is missing is better than one of code that has moved.
-            map.forget_all();
-        }
-        self.late.drain(..).for_each(|change| change.apply(&mut map));
+        map.catch_up();
         Some(map)
     }
 
@@ -138,11 +94,34 @@ impl OwnCode {
         if let Some(mut map) = self.try_map() {
             return change.apply(&mut map);
         }
-        if self.late.len() >= LATE {
-            self.is_late_lost = true;
-            self.late.retain(|change| matches!(change, Change::Made));
-        }
-        self.late.push(change.into_owned());
+        self.late.add(change.into_owned());
+    }
+}
+
+/// The isolates whose code is followed, and where changes go of which another thread tells. Locked for as long as a loop begins or
+/// ends, and by those threads.
+static FOLLOWED: Mutex<Vec<(usize, Arc<LateChanges>)>> = Mutex::new(Vec::new());
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Locks the map of an isolate, with all that is known.
+#[inline(never)]
+pub(crate) fn lock_code(map: &Mutex<CodeMap>) -> MutexGuard<'_, CodeMap> {
+    let mut map = lock(map);
+    map.catch_up();
+    map
+}
+
+/// A thread of V8's tells of code of this isolate.
+#[cold]
+fn change_elsewhere(isolate: usize, change: Change<'_>) {
+    let followed = lock(&FOLLOWED);
+    match followed.iter().find(|(of, _)| *of == isolate) {
+        Some((_, late)) => late.add(change.into_owned()),
+        // Nobody knows whose code it is.
+        None => followed.iter().for_each(|(_, late)| late.lose()),
     }
 }
 
@@ -191,7 +170,9 @@ pub(super) fn follow_new() {
 
 fn tell(options: c_int) {
     let follow = |code: &mut OwnCode| {
-        code.is_followed = true;
+        if !std::mem::replace(&mut code.is_followed, true) {
+            lock(&FOLLOWED).push((code.isolate as usize, code.late.clone()));
+        }
         code.isolate
     };
     if let (Ok(calls), Some(isolate)) = (CodeCalls::find(), with_code(follow)) {
@@ -226,6 +207,7 @@ pub(super) fn unfollow() {
     if let (Some(OwnCode { isolate, is_followed: true, .. }), Ok(calls)) = (own, CodeCalls::find()) {
         // SAFETY: the isolate is this thread's, and alive until its environment's end is over.
         unsafe { (calls.set_handler)(isolate, NEW, None) };
+        lock(&FOLLOWED).retain(|(of, _)| *of != isolate as usize);
     }
 }
 
@@ -240,7 +222,10 @@ unsafe extern "C" fn on_event(event: *const CodeEvent) {
             REMOVED => Change::Removed(start),
             _ => return,
         };
-        with_code(|code| code.change(change));
+        match CODE.try_with(|code| code.borrow().is_some()) {
+            Ok(true) => with_code(|code| code.change(change)),
+            _ => Some(change_elsewhere(event.isolate as usize, change)),
+        };
     }));
     drop(told);
 }
@@ -292,14 +277,42 @@ mod tests {
         code.change(added(0x1000, "JS:~one /a.js:1:1"));
         let reading = map.lock().unwrap();
         code.change(Change::Made);
-        for _ in 0..=LATE {
+        for _ in 0..=1 << 16 {
             code.change(Change::Moved { from: 0x1000, to: 0x1000 });
         }
-        code.change(added(0x2000, "JS:~two /a.js:2:1"));
         drop(reading);
-        assert!(code.try_map().is_some());
+        code.change(added(0x2000, "JS:~two /a.js:2:1"));
         let map = map.lock().unwrap();
         assert_eq!((name(&map, 0x1000), name(&map, 0x2000).as_deref()), (None, Some("two")));
         assert!(map.is_followed, "it goes on");
+    }
+
+    #[test]
+    fn what_a_thread_of_the_collector_tells_is_known_before_the_map_is_read() {
+        let (one, other) =
+            (Arc::new(Mutex::new(CodeMap::default())), Arc::new(Mutex::new(CodeMap::default())));
+        let mut codes = [(0x10, &one), (0x20, &other)].map(|(isolate, map)| {
+            let code = OwnCode::new(std::ptr::without_provenance_mut(isolate), map.clone());
+            lock(&FOLLOWED).push((isolate, code.late.clone()));
+            code
+        });
+        codes.iter_mut().for_each(|code| code.change(added(0x1000, "JS:~old /a.js:1:1")));
+        let moved = |from, to| Change::Moved { from, to };
+        std::thread::scope(|scope| scope.spawn(|| change_elsewhere(0x10, moved(0x1000, 0x2000))).join())
+            .unwrap();
+        // Where it was is other code by the time that the loop goes on.
+        codes[0].change(added(0x1000, "JS:~new /a.js:2:1"));
+        let name = |map: &Mutex<CodeMap>, address| name(&lock_code(map), address);
+        assert_eq!(
+            (name(&one, 0x1000).as_deref(), name(&one, 0x2000).as_deref()),
+            (Some("new"), Some("old"))
+        );
+        change_elsewhere(0x10, moved(0x2000, 0x3000));
+        assert_eq!((name(&one, 0x2000), name(&one, 0x3000).as_deref()), (None, Some("old")));
+        assert_eq!(name(&other, 0x1000).as_deref(), Some("old"), "it is another isolate's");
+        // Of an isolate that is not known: it may be either.
+        change_elsewhere(0x30, moved(0x1000, 0x2000));
+        assert_eq!((name(&one, 0x1000), name(&other, 0x1000)), (None, None));
+        lock(&FOLLOWED).retain(|(isolate, _)| ![0x10, 0x20].contains(isolate));
     }
 }

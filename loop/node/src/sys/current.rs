@@ -6,8 +6,8 @@
 //! A thread's variables of a library that was loaded later are found by a call, some nanoseconds each time. So what every
 //! event needs is one variable, and that of the main thread is found by comparing a register.
 
-use super::event::{Event, LetGo, TraceEvent, Watcher};
-use super::{js_callback, napi};
+use super::event::{Event, TraceEvent, Watcher};
+use super::{js_callback, napi, uv};
 use crate::log;
 use libc::c_void;
 use std::cell::{Cell, RefCell};
@@ -29,8 +29,6 @@ thread_local! {
     static STATE: LoopState =
         const { LoopState { is_entered: Cell::new(false), told: Cell::new(null()), own: Cell::new(null()) } };
     static OWNER: Owner = const { Owner(RefCell::new(None)) };
-    /// Handles of an watcher that has ended, while its loop may still turn.
-    static LEFT: RefCell<Option<LetGo>> = const { RefCell::new(None) };
     /// Node's hook for the end of this environment.
     static HOOK: Cell<*mut c_void> = const { Cell::new(null_mut()) };
     /// What else ends with this thread's watcher.
@@ -229,25 +227,27 @@ pub(super) fn take() -> Option<Box<dyn Watcher>> {
 fn give_up() {
     // V8's events of code are followed on: this may be inside of one of its callbacks.
     forget_isolate();
-    // The page is closed with it. Our handles stay in the loop, and tell nobody.
+    // The page is closed with it. Our handles stay in the loop, and tell nobody, until `uv::close_all`.
     let dropped = catch_unwind(|| drop(take()));
     let how = if dropped.is_ok() { "closed" } else { "left as it is" };
     log::line(&format!("internal error of loopscope: this loop is no longer watched, and its page is {how}"));
 }
 
-/// All of our handles in this thread's loop are closed.
-pub(super) fn handles_closed() {
-    napi::cleaned_up(HOOK.replace(null_mut()));
+/// A handle of ours in this thread's loop is closed. Node need not tell the end any more where that was the last one: a watcher
+/// that was set meanwhile has its own.
+pub(super) fn handle_closed() {
+    if !uv::are_left() {
+        napi::cleaned_up(HOOK.replace(null_mut()));
+    }
 }
 
 /// Ends this thread's watcher, before its environment does. Node is told when libuv has let go of our handles.
 pub(super) unsafe extern "C" fn on_environment_end(hook: *mut c_void, _data: *mut c_void) {
     HOOK.set(hook);
     end();
-    match LEFT.take() {
-        Some(let_go) => let_go(),
-        None => handles_closed(),
-    }
+    uv::close_all();
+    // Where there was none.
+    handle_closed();
 }
 
 fn own_tid() -> u32 {
@@ -263,22 +263,12 @@ fn forget_isolate() {
 }
 
 /// Ends this thread's watcher, where it has one still, and all that knows its isolate. Its handles stay in the loop, which may not
-/// turn any more, until [`let_go`] or the end of the environment.
+/// turn any more, until [`uv::close_all`], at the latest at the end of the environment.
 pub(super) fn end() {
     js_callback::unlisten(own_tid());
     forget_isolate();
     if let Some(forget) = FORGET.get() {
         (forget.code)();
     }
-    let ended = catch_unwind(AssertUnwindSafe(|| take().and_then(Watcher::end)));
-    if let Some(let_go) = ended.ok().flatten() {
-        LEFT.set(Some(let_go));
-    }
-}
-
-/// Has libuv let go of the handles that [`end`] left.
-pub(super) fn let_go() {
-    if let Some(let_go) = LEFT.take() {
-        let_go();
-    }
+    let _ = catch_unwind(AssertUnwindSafe(|| take().map(Watcher::end)));
 }

@@ -68,9 +68,6 @@ pub(crate) enum Running {
     Other,
 }
 
-/// Has libuv let go of our handles.
-pub(crate) type LetGo = Box<dyn FnOnce()>;
-
 /// Who is told of a loop, on its thread.
 pub(crate) trait Watcher: fmt::Debug {
     /// Something happened. Returns whether JavaScript is entered: then entries within need not be told.
@@ -113,6 +110,6 @@ pub(crate) trait Watcher: fmt::Debug {
     fn expected(&mut self);
     /// Returns when the busy period that runs began.
     fn busy_since(&self) -> Ticks;
-    /// Ends the watching. Returns what has libuv let go of our handles: called while the loop can still turn.
-    fn end(self: Box<Self>) -> Option<LetGo>;
+    /// Ends the watching. Handles in the loop stay.
+    fn end(self: Box<Self>);
 }

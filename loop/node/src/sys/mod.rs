@@ -41,8 +41,9 @@ mod trace_sink;
 mod uv;
 mod v8;
 
+pub(crate) use code_events::lock_code;
 pub use event::{Event, HeapFigures, TraceEvent};
-pub(crate) use event::{LetGo, Running, Watcher};
+pub(crate) use event::{Running, Watcher};
 pub(crate) use hook_counts::HookCounts;
 pub(crate) use js_callback::{next_text, tell_all, unlisten};
 pub(crate) use module::{Caller, Named, own_name, register};

@@ -5,7 +5,7 @@ use super::hook_counts::HookCounts;
 use super::napi::{ARGUMENTS, Arguments, Environment, Info, Value};
 use super::uv::UvLoop;
 use super::v8::Isolate;
-use super::{Missing, code_events, current, js_callback, sampler, stack_trace};
+use super::{Missing, code_events, current, js_callback, sampler, stack_trace, uv};
 use libc::c_void;
 use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -52,7 +52,7 @@ impl Caller {
         Isolate::current()
     }
 
-    /// Tells whether this thread has an watcher.
+    /// Tells whether this thread has a watcher.
     pub(crate) fn is_watched(&self) -> bool {
         current::is_set()
     }
@@ -112,7 +112,7 @@ impl Caller {
     /// Ends this thread's watcher, while its loop goes on.
     pub(crate) fn end(&self) {
         current::end();
-        current::let_go();
+        uv::close_all();
     }
 
     /// Ends this thread's watcher, after which its loop does not turn any more.
@@ -186,7 +186,7 @@ pub(crate) unsafe fn register(environment: *mut c_void, exports: Value, function
 mod tests {
     use super::*;
     use crate::sys::event::Running;
-    use crate::sys::event::{Event, LetGo, TraceEvent};
+    use crate::sys::event::{Event, TraceEvent};
     use crate::sys::hook_counts::HookCounts;
     use loopscope_probe::{Snapshot, Ticks};
 
@@ -251,9 +251,7 @@ mod tests {
             Ticks::NONE
         }
 
-        fn end(self: Box<Self>) -> Option<LetGo> {
-            None
-        }
+        fn end(self: Box<Self>) {}
     }
 
     /// Lists an isolate for this thread, as at a start.

@@ -11,6 +11,7 @@ use super::current;
 use super::event::Event;
 use super::symbols::{self, Missing, functions};
 use libc::{c_char, c_int, c_void};
+use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
 use std::sync::OnceLock;
 
@@ -242,7 +243,7 @@ enum Mark {
 #[derive(Debug)]
 struct Handle([u8; HANDLE_BYTES]);
 
-/// Our handles in one loop. Given to libuv, which wants them closed before they go: see [`Handles::close`].
+/// Our handles in one loop. They are libuv's: dropping this leaves them as they are, until [`close_all`].
 #[derive(Debug)]
 pub(crate) struct Handles {
     uv_loop: UvLoop,
@@ -257,6 +258,8 @@ impl Handles {
         let marks = [Mark::PollBegins, Mark::CheckEnds, Mark::CheckBegins];
         let handles = marks.map(|mark| (Box::into_raw(Box::new(Handle([0; HANDLE_BYTES]))), mark));
         let mut all = Handles { uv_loop, handles, no_check_end: None };
+        let started = handles.map(|(handle, _)| (uv_loop.uv, handle));
+        let _ = STARTED.try_with(|all| all.borrow_mut().extend(started));
         all.each(|uv, handle, mark| {
             let init = if mark == Mark::PollBegins { uv.prepare_init } else { uv.check_init };
             // SAFETY: the loop is this thread's, and the memory is a handle's and stays until it is closed.
@@ -300,15 +303,6 @@ impl Handles {
             let stop = if mark == Mark::PollBegins { uv.prepare_stop } else { uv.check_stop };
             // SAFETY: the handle was initialised in this loop, on this thread.
             unsafe { stop(handle) };
-        });
-    }
-
-    /// Closes them. `closed` is called by libuv once for each, in the loop's next turn.
-    pub(crate) fn close(self) {
-        OPEN.with(|open| open.set(self.handles.len()));
-        self.each(|uv, handle, _| {
-            // SAFETY: the handle was initialised in this loop, on this thread, and is closed once. Its memory goes in `on_closed`.
-            unsafe { (uv.close)(handle, on_closed) };
         });
     }
 
@@ -383,18 +377,33 @@ fn move_to_tail(node: *mut Link, head: *mut Link) -> Result<(), Missing> {
 }
 
 thread_local! {
-    /// Handles of this thread that are being closed.
-    static OPEN: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    /// Handles of ours that are in this thread's loop, running or stopped, with libuv: whoever started them may be gone.
+    static STARTED: RefCell<Vec<(&'static Uv, *mut Handle)>> = const { RefCell::new(Vec::new()) };
+    /// How many of this thread's are being closed.
+    static CLOSING: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Has libuv close all handles of ours in this thread's loop, in the loop's next turn.
+pub(super) fn close_all() {
+    let started = STARTED.try_with(RefCell::take).unwrap_or_default();
+    CLOSING.set(CLOSING.get() + started.len());
+    for (uv, handle) in started {
+        // SAFETY: the handle was initialised in this thread's loop, which is there up to the end of its environment, and is closed
+        // once: it is not in `STARTED` any more. Its memory goes in `on_closed`.
+        unsafe { (uv.close)(handle.cast(), on_closed) };
+    }
+}
+
+/// Tells whether a handle of ours is in this thread's loop, be it one that is being closed.
+pub(super) fn are_left() -> bool {
+    CLOSING.get() > 0 || STARTED.try_with(|started| !started.borrow().is_empty()).unwrap_or(false)
 }
 
 unsafe extern "C" fn on_closed(handle: *mut c_void) {
     // SAFETY: it was made by `Box::into_raw` in `start`, and libuv is done with it.
     drop(unsafe { Box::from_raw(handle.cast::<Handle>()) });
-    let open = OPEN.get().saturating_sub(1);
-    OPEN.set(open);
-    if open == 0 {
-        current::handles_closed();
-    }
+    CLOSING.set(CLOSING.get().saturating_sub(1));
+    current::handle_closed();
 }
 
 fn callback_of(mark: Mark) -> HandleCallback {
@@ -415,4 +424,124 @@ unsafe extern "C" fn on_check_begins(_handle: *mut c_void) {
 
 unsafe extern "C" fn on_check_ends(_handle: *mut c_void) {
     current::tell(Event::CheckEnds);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ptr::null_mut;
+
+    thread_local! {
+        /// Handles that the libuv of these tests was told to close, and does in its next turn.
+        static TO_CLOSE: RefCell<Vec<(*mut c_void, HandleCallback)>> = const { RefCell::new(Vec::new()) };
+    }
+
+    unsafe extern "C" fn number() -> u32 {
+        0
+    }
+    unsafe extern "C" fn no_text() -> *const c_char {
+        c"".as_ptr()
+    }
+    unsafe extern "C" fn size(_kind: c_int) -> usize {
+        HANDLE_BYTES
+    }
+    unsafe extern "C" fn init(_raw: *mut c_void, _handle: *mut c_void) -> c_int {
+        0
+    }
+    unsafe extern "C" fn start(_handle: *mut c_void, _callback: HandleCallback) -> c_int {
+        0
+    }
+    unsafe extern "C" fn of_one(_handle: *mut c_void) -> c_int {
+        0
+    }
+    unsafe extern "C" fn ignore(_handle: *mut c_void) {}
+    unsafe extern "C" fn close(handle: *mut c_void, closed: HandleCallback) {
+        TO_CLOSE.with_borrow_mut(|all| all.push((handle, closed)));
+    }
+    unsafe extern "C" fn time(_raw: *mut c_void) -> u64 {
+        0
+    }
+    unsafe extern "C" fn no_time() -> u64 {
+        0
+    }
+    unsafe extern "C" fn configure(_raw: *mut c_void, _option: c_int, _argument: c_int) -> c_int {
+        0
+    }
+
+    /// A libuv that does nothing but close, in its next turn.
+    static UV: Uv = Uv {
+        version: number,
+        version_text: no_text,
+        handle_size: size,
+        prepare_init: init,
+        prepare_start: start,
+        prepare_stop: of_one,
+        check_init: init,
+        check_start: start,
+        check_stop: of_one,
+        keep: ignore,
+        unref: ignore,
+        close,
+        now: time,
+        hrtime: no_time,
+        backend_fd: of_one,
+        configure,
+        idle_time: time,
+    };
+
+    fn start_in(memory: &mut [u64; 256]) -> Handles {
+        Handles::start(UvLoop { raw: memory.as_mut_ptr().cast(), uv: &UV, metrics: None })
+    }
+
+    /// The loop turns: returns how many handles it closed.
+    fn turn() -> usize {
+        let closing = TO_CLOSE.take();
+        for (handle, closed) in &closing {
+            // SAFETY: as libuv calls it, once.
+            unsafe { closed(*handle) };
+        }
+        closing.len()
+    }
+
+    /// Begins what ends with the environment; returns whether Node has to be told so.
+    fn begins() -> bool {
+        let mut is_new = false;
+        let forget = current::Forget { isolate: |_| {}, code: || {} };
+        assert!(current::end_with_environment(forget, || {
+            is_new = true;
+            std::ptr::dangling_mut()
+        }));
+        is_new
+    }
+
+    #[test]
+    fn handles_that_nobody_has_any_more_are_closed_with_the_environment() {
+        let mut memory = [0; 256];
+        assert!(begins());
+        // An error of ours drops what watches the loop.
+        drop(start_in(&mut memory));
+        assert!(are_left() && turn() == 0);
+        // SAFETY: as Node calls it, on this thread.
+        unsafe { current::on_environment_end(std::ptr::dangling_mut(), null_mut()) };
+        assert!(!begins(), "Node waits until they are closed");
+        assert_eq!((turn(), are_left(), begins()), (3, false, true));
+        // SAFETY: as above.
+        unsafe { current::on_environment_end(std::ptr::dangling_mut(), null_mut()) };
+        assert!(begins(), "without handles it waits for nothing");
+    }
+
+    #[test]
+    fn what_starts_before_the_handles_of_before_are_closed_has_its_end_told() {
+        let mut memory = [0; 256];
+        assert!(begins());
+        drop(start_in(&mut memory));
+        close_all();
+        assert!(!begins());
+        drop(start_in(&mut memory));
+        assert_eq!((turn(), begins()), (3, false), "the hook is that of the second");
+        close_all();
+        drop(start_in(&mut memory));
+        close_all();
+        assert_eq!((turn(), are_left(), begins()), (6, false, true));
+    }
 }

@@ -90,6 +90,34 @@ if (!isMainThread) {
 } else if (how === 'stop') {
   const loopscope = require(process.env.LOOPSCOPE_INDEX);
   setTimeout(() => { loopscope.stop(); setTimeout(() => { loopscope.start(); setTimeout(() => console.log('stopped and started'), 20); }, 20); }, 20);
+} else if (how === 'same-turn') {
+  // Workers that stop and start without a turn of their loops between, in all orders, and end in the same turn or later.
+  const source = `const loopscope = require(process.env.LOOPSCOPE_INDEX);
+    const { how, when } = require('worker_threads').workerData;
+    const change = () => { for (const step of how) loopscope[step](); };
+    const expected = how[how.length - 1] === 'stop';
+    const say = () => { if ((loopscope.counts() === null) !== expected) throw new Error(how + ' ' + when); };
+    if (when === 'main') change();
+    if (when === 'exit') process.on('exit', change);
+    if (when === 'ended') setTimeout(() => { change(); process.exit(); }, 10);
+    if (when === 'timer') setTimeout(() => { change(); setTimeout(say, 10); }, 10);`;
+  const orders = [['stop'], ['stop', 'start'], ['stop', 'start', 'stop'], ['stop', 'start', 'stop', 'start']];
+  const all = orders.flatMap((how) => ['main', 'exit', 'ended', 'timer'].map((when) => ({ how, when })));
+  const next = (at) => {
+    if (at === all.length) return console.log('same turn');
+    new Worker(source, { eval: true, workerData: all[at] }).on('exit', (code) => { if (code === 0) next(at + 1); });
+  };
+  next(0);
+} else if (how === 'older-addon') {
+  // One that was preloaded from an earlier version of the package, which had no names from a context.
+  const loopscope = require(process.env.LOOPSCOPE_INDEX);
+  const { addon } = process[Symbol.for('loopscope')];
+  delete addon.named;
+  loopscope.nameBy(new (require('async_hooks').AsyncLocalStorage)());
+  loopscope.stop();
+  loopscope.start();
+  loopscope.nameBy();
+  setTimeout(() => console.log(addon.named, loopscope.counts().unnamed), 20);
 } else if (how === 'trace') {
   const tracing = require('trace_events').createTracing({ categories: ['node.async_hooks', 'v8'] });
   tracing.enable();
