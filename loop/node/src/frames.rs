@@ -14,8 +14,8 @@
 //!
 //! Lines of scripts that have source maps are those of what a person wrote.
 //!
-//! Before the first stall there is no map of V8's code: the interrupt makes it, and a sample is named then, unless the
-//! interrupt says all.
+//! Before the first stall there is no map of V8's code, or one of new code only, where loopscope came before the program: the
+//! interrupt makes it whole, and a sample is named then, unless the interrupt says all.
 
 use crate::code_map::{CodeMap, JsFrame};
 use crate::copied_stack::{CopiedStack, INTERPRETER};

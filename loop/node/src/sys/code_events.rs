@@ -222,10 +222,13 @@ unsafe extern "C" fn on_event(event: *const CodeEvent) {
             REMOVED => Change::Removed(start),
             _ => return,
         };
-        match CODE.try_with(|code| code.borrow().is_some()) {
-            Ok(true) => with_code(|code| code.change(change)),
-            _ => Some(change_elsewhere(event.isolate as usize, change)),
-        };
+        // A thread of the collector has none.
+        let is_own = CODE.try_with(|code| code.try_borrow().is_ok_and(|code| code.is_some()));
+        if is_own.unwrap_or(false) {
+            with_code(|code| code.change(change));
+        } else {
+            change_elsewhere(event.isolate as usize, change);
+        }
     }));
     drop(told);
 }

@@ -7,7 +7,7 @@
 //! event needs is one variable, and that of the main thread is found by comparing a register.
 
 use super::event::{Event, TraceEvent, Watcher};
-use super::{js_callback, napi, uv};
+use super::{js_callback, napi};
 use crate::log;
 use libc::c_void;
 use std::cell::{Cell, RefCell};
@@ -29,10 +29,24 @@ thread_local! {
     static STATE: LoopState =
         const { LoopState { is_entered: Cell::new(false), told: Cell::new(null()), own: Cell::new(null()) } };
     static OWNER: Owner = const { Owner(RefCell::new(None)) };
+    /// Handles of ours that are in this thread's loop, running or stopped: whoever started them may be gone.
+    static HANDLES: RefCell<Vec<OpenHandle>> = const { RefCell::new(Vec::new()) };
+    /// How many of this thread's are being closed.
+    static CLOSING: Cell<usize> = const { Cell::new(0) };
     /// Node's hook for the end of this environment.
     static HOOK: Cell<*mut c_void> = const { Cell::new(null_mut()) };
     /// What else ends with this thread's watcher.
     static FORGET: Cell<Option<Forget>> = const { Cell::new(None) };
+}
+
+/// A handle of ours in this thread's loop, and how it is closed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OpenHandle {
+    pub(super) handle: *mut c_void,
+    /// `uv_close`.
+    pub(super) close: unsafe extern "C" fn(*mut c_void, unsafe extern "C" fn(*mut c_void)),
+    /// Calls [`handle_closed`].
+    pub(super) on_closed: unsafe extern "C" fn(*mut c_void),
 }
 
 /// What knows an isolate beside its watcher, and has to forget it.
@@ -227,16 +241,42 @@ pub(super) fn take() -> Option<Box<dyn Watcher>> {
 fn give_up() {
     // V8's events of code are followed on: this may be inside of one of its callbacks.
     forget_isolate();
-    // The page is closed with it. Our handles stay in the loop, and tell nobody, until `uv::close_all`.
+    // The page is closed with it. Our handles stay in the loop, and tell nobody, until `close_handles`.
     let dropped = catch_unwind(|| drop(take()));
     let how = if dropped.is_ok() { "closed" } else { "left as it is" };
     log::line(&format!("internal error of loopscope: this loop is no longer watched, and its page is {how}"));
 }
 
+/// These are in this thread's loop from now on.
+pub(super) fn add_handles(handles: [OpenHandle; 3]) {
+    let _ = HANDLES.try_with(|all| all.borrow_mut().extend(handles));
+}
+
+/// Has libuv close all handles of ours in this thread's loop, in the loop's next turn.
+pub(super) fn close_handles() {
+    let handles = HANDLES.try_with(RefCell::take).unwrap_or_default();
+    CLOSING.set(CLOSING.get() + handles.len());
+    for OpenHandle { handle, close, on_closed } in handles {
+        // SAFETY: the handle was initialised in this thread's loop, which is there up to the end of its environment, and is closed
+        // once: it is not in `HANDLES` any more. Its memory goes in `on_closed`.
+        unsafe { close(handle, on_closed) };
+    }
+}
+
+/// Tells whether a handle of ours is in this thread's loop, be it one that is being closed.
+pub(super) fn are_handles_left() -> bool {
+    CLOSING.get() > 0 || HANDLES.try_with(|handles| !handles.borrow().is_empty()).unwrap_or(false)
+}
+
 /// A handle of ours in this thread's loop is closed. Node need not tell the end any more where that was the last one: a watcher
 /// that was set meanwhile has its own.
 pub(super) fn handle_closed() {
-    if !uv::are_left() {
+    CLOSING.set(CLOSING.get().saturating_sub(1));
+    remove_hook_without_handles();
+}
+
+fn remove_hook_without_handles() {
+    if !are_handles_left() {
         napi::cleaned_up(HOOK.replace(null_mut()));
     }
 }
@@ -245,9 +285,8 @@ pub(super) fn handle_closed() {
 pub(super) unsafe extern "C" fn on_environment_end(hook: *mut c_void, _data: *mut c_void) {
     HOOK.set(hook);
     end();
-    uv::close_all();
-    // Where there was none.
-    handle_closed();
+    close_handles();
+    remove_hook_without_handles();
 }
 
 fn own_tid() -> u32 {
@@ -263,7 +302,7 @@ fn forget_isolate() {
 }
 
 /// Ends this thread's watcher, where it has one still, and all that knows its isolate. Its handles stay in the loop, which may not
-/// turn any more, until [`uv::close_all`], at the latest at the end of the environment.
+/// turn any more, until [`close_handles`], at the latest at the end of the environment.
 pub(super) fn end() {
     js_callback::unlisten(own_tid());
     forget_isolate();

@@ -5,7 +5,7 @@ use super::hook_counts::HookCounts;
 use super::napi::{ARGUMENTS, Arguments, Environment, Info, Value};
 use super::uv::UvLoop;
 use super::v8::Isolate;
-use super::{Missing, code_events, current, js_callback, sampler, stack_trace, uv};
+use super::{Missing, code_events, current, js_callback, sampler, stack_trace};
 use libc::c_void;
 use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -112,7 +112,7 @@ impl Caller {
     /// Ends this thread's watcher, while its loop goes on.
     pub(crate) fn end(&self) {
         current::end();
-        uv::close_all();
+        current::close_handles();
     }
 
     /// Ends this thread's watcher, after which its loop does not turn any more.

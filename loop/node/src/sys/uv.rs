@@ -7,11 +7,10 @@
 //! libuv puts a handle that is started at the head of its list, so ours are first there. What must be last is moved to the
 //! tail, by the ring that links the handles: only where that ring is what it is taken for.
 
-use super::current;
+use super::current::{self, OpenHandle};
 use super::event::Event;
 use super::symbols::{self, Missing, functions};
 use libc::{c_char, c_int, c_void};
-use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
 use std::sync::OnceLock;
 
@@ -243,7 +242,7 @@ enum Mark {
 #[derive(Debug)]
 struct Handle([u8; HANDLE_BYTES]);
 
-/// Our handles in one loop. They are libuv's: dropping this leaves them as they are, until [`close_all`].
+/// Our handles in one loop. They are libuv's: dropping this leaves them as they are, until [`current::close_handles`].
 #[derive(Debug)]
 pub(crate) struct Handles {
     uv_loop: UvLoop,
@@ -258,8 +257,11 @@ impl Handles {
         let marks = [Mark::PollBegins, Mark::CheckEnds, Mark::CheckBegins];
         let handles = marks.map(|mark| (Box::into_raw(Box::new(Handle([0; HANDLE_BYTES]))), mark));
         let mut all = Handles { uv_loop, handles, no_check_end: None };
-        let started = handles.map(|(handle, _)| (uv_loop.uv, handle));
-        let _ = STARTED.try_with(|all| all.borrow_mut().extend(started));
+        current::add_handles(handles.map(|(handle, _)| OpenHandle {
+            handle: handle.cast(),
+            close: uv_loop.uv.close,
+            on_closed,
+        }));
         all.each(|uv, handle, mark| {
             let init = if mark == Mark::PollBegins { uv.prepare_init } else { uv.check_init };
             // SAFETY: the loop is this thread's, and the memory is a handle's and stays until it is closed.
@@ -376,33 +378,9 @@ fn move_to_tail(node: *mut Link, head: *mut Link) -> Result<(), Missing> {
     Ok(())
 }
 
-thread_local! {
-    /// Handles of ours that are in this thread's loop, running or stopped, with libuv: whoever started them may be gone.
-    static STARTED: RefCell<Vec<(&'static Uv, *mut Handle)>> = const { RefCell::new(Vec::new()) };
-    /// How many of this thread's are being closed.
-    static CLOSING: Cell<usize> = const { Cell::new(0) };
-}
-
-/// Has libuv close all handles of ours in this thread's loop, in the loop's next turn.
-pub(super) fn close_all() {
-    let started = STARTED.try_with(RefCell::take).unwrap_or_default();
-    CLOSING.set(CLOSING.get() + started.len());
-    for (uv, handle) in started {
-        // SAFETY: the handle was initialised in this thread's loop, which is there up to the end of its environment, and is closed
-        // once: it is not in `STARTED` any more. Its memory goes in `on_closed`.
-        unsafe { (uv.close)(handle.cast(), on_closed) };
-    }
-}
-
-/// Tells whether a handle of ours is in this thread's loop, be it one that is being closed.
-pub(super) fn are_left() -> bool {
-    CLOSING.get() > 0 || STARTED.try_with(|started| !started.borrow().is_empty()).unwrap_or(false)
-}
-
 unsafe extern "C" fn on_closed(handle: *mut c_void) {
     // SAFETY: it was made by `Box::into_raw` in `start`, and libuv is done with it.
     drop(unsafe { Box::from_raw(handle.cast::<Handle>()) });
-    CLOSING.set(CLOSING.get().saturating_sub(1));
     current::handle_closed();
 }
 
@@ -429,6 +407,8 @@ unsafe extern "C" fn on_check_ends(_handle: *mut c_void) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use current::{are_handles_left, close_handles};
+    use std::cell::RefCell;
     use std::ptr::null_mut;
 
     thread_local! {
@@ -520,11 +500,11 @@ mod tests {
         assert!(begins());
         // An error of ours drops what watches the loop.
         drop(start_in(&mut memory));
-        assert!(are_left() && turn() == 0);
+        assert!(are_handles_left() && turn() == 0);
         // SAFETY: as Node calls it, on this thread.
         unsafe { current::on_environment_end(std::ptr::dangling_mut(), null_mut()) };
         assert!(!begins(), "Node waits until they are closed");
-        assert_eq!((turn(), are_left(), begins()), (3, false, true));
+        assert_eq!((turn(), are_handles_left(), begins()), (3, false, true));
         // SAFETY: as above.
         unsafe { current::on_environment_end(std::ptr::dangling_mut(), null_mut()) };
         assert!(begins(), "without handles it waits for nothing");
@@ -535,13 +515,13 @@ mod tests {
         let mut memory = [0; 256];
         assert!(begins());
         drop(start_in(&mut memory));
-        close_all();
+        close_handles();
         assert!(!begins());
         drop(start_in(&mut memory));
         assert_eq!((turn(), begins()), (3, false), "the hook is that of the second");
-        close_all();
+        close_handles();
         drop(start_in(&mut memory));
-        close_all();
-        assert_eq!((turn(), are_left(), begins()), (6, false, true));
+        close_handles();
+        assert_eq!((turn(), are_handles_left(), begins()), (6, false, true));
     }
 }

@@ -113,3 +113,20 @@ fn in_a_large_heap_what_waits_for_native_code_is_named_without_going_through_the
     // On a machine that others use, too, it may be missed.
     assert!(named > 0 || versions().is_empty());
 }
+
+/// V8 tells of most of that on threads of its collector.
+#[test]
+fn code_that_the_collector_moved_is_named_and_as_nothing_else() {
+    let flags = ["--expose-gc", "--compact-on-every-full-gc"];
+    let mut named = 0;
+    for (version, node) in versions() {
+        let ended = run(&node, &flags, "large-heap.cjs", &[]);
+        let what = format!("Node {version}: {}", ended.complained);
+        assert_eq!((ended.code, &*ended.said), (Some(0), "true\n"), "{what}");
+        let names: Vec<String> = ended.incidents.iter().flat_map(crate::guilty).collect();
+        assert!(names.iter().all(|name| name == "parseBig"), "{names:?} {what}");
+        println!("Node {version}: {names:?}");
+        named += names.len();
+    }
+    assert!(named > 0 || versions().is_empty());
+}

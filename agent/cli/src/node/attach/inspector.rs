@@ -57,7 +57,10 @@ impl<'a> Inspector<'a> {
         while begin.elapsed() < OPEN_PATIENCE && target.is_alive() {
             for port in sockets::listening(target.pid()).difference(&before).copied() {
                 if let Some(address) = address(port) {
-                    let socket = connect(port, &address).map_err(|error| target.failed(error))?;
+                    let socket = connect(port, &address).map_err(|error| {
+                        tell(&left_open(target.pid(), port));
+                        target.failed(error)
+                    })?;
                     return Ok(Inspector { target, socket, port, asked: 0, opened: begin, is_told: false });
                 }
             }
@@ -152,6 +155,14 @@ fn still_open(pid: u32, port: u16) -> String {
     )
 }
 
+/// What an inspector means to which no session came.
+fn left_open(pid: u32, port: u16) -> String {
+    format!(
+        "warning: the inspector of process {pid} is left open on 127.0.0.1:{port}: it took no session.\n\
+         Every user who can connect to that port can run code as the user of the process. End the process, or block the port.\n"
+    )
+}
+
 fn is_late(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
@@ -177,9 +188,15 @@ fn address(port: u16) -> Option<String> {
 
 fn connect(port: u16, address: &str) -> Result<WebSocket<TcpStream>, String> {
     let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).map_err(|error| error.to_string())?;
-    stream.set_read_timeout(Some(OPEN_UNTOLD)).map_err(|error| error.to_string())?;
-    let connected = tungstenite::client(address, stream);
-    connected.map(|(socket, _)| socket).map_err(|error| format!("its inspector: {error}"))
+    let wait = |stream: &TcpStream, longest| {
+        stream.set_read_timeout(Some(longest)).map_err(|error| error.to_string())
+    };
+    // A machine that is busy may take as long for this as for an answer.
+    wait(&stream, ANSWER_PATIENCE)?;
+    let (socket, _) =
+        tungstenite::client(address, stream).map_err(|error| format!("its inspector: {error}"))?;
+    wait(socket.get_ref(), OPEN_UNTOLD)?;
+    Ok(socket)
 }
 
 /// Returns the innermost frame of a stack that is not the question's own: the program's, else Node's.
@@ -193,6 +210,39 @@ fn innermost(stack: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Connects to a server that takes a connection, and answers a request with this.
+    fn connect_to(
+        answer: impl FnOnce(&str) -> String + Send + 'static,
+    ) -> Result<WebSocket<TcpStream>, String> {
+        let server = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = server.local_addr().unwrap().port();
+        let answering = std::thread::spawn(move || {
+            let (mut stream, _) = server.accept().unwrap();
+            let (mut asked, mut byte) = (Vec::new(), [0]);
+            while !asked.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() > 0 {
+                asked.extend_from_slice(&byte);
+            }
+            stream.write_all(answer(std::str::from_utf8(&asked).unwrap()).as_bytes()).unwrap();
+        });
+        let connected = connect(port, &format!("ws://127.0.0.1:{port}/id"));
+        answering.join().unwrap();
+        connected
+    }
+
+    #[test]
+    fn an_answer_is_waited_for_in_steps_once_there_is_a_session() {
+        let socket = connect_to(|asked| {
+            let key = asked.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
+            let key = tungstenite::handshake::derive_accept_key(key.as_bytes());
+            format!(
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {key}\r\n\r\n"
+            )
+        });
+        assert_eq!(socket.unwrap().get_ref().read_timeout().unwrap(), Some(OPEN_UNTOLD));
+        let refused = connect_to(|_| "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n".to_owned());
+        assert!(refused.unwrap_err().starts_with("its inspector: "));
+    }
 
     #[test]
     fn the_innermost_frame_of_the_program_is_named() {
