@@ -231,9 +231,15 @@ impl HostState {
             return (found, notes);
         }
         let of = |entry: &FollowedLoop| untold.iter().find(|untold| untold.is_of(entry));
-        let is_wanted = |entry: &FollowedLoop| entry.end.is_none() && of(entry).is_some();
+        // One that was killed after its agent was asked is told by its page, too: it was not while the agent seemed to live.
+        let is_wanted =
+            |entry: &FollowedLoop| entry.end.is_none_or(|end| !end.is_orderly) && of(entry).is_some();
         self.registry.read_wanted(is_wanted, |entry, reading| {
             let (Some(untold), Ok(reading)) = (of(entry), reading) else { return };
+            if entry.end.is_some() {
+                let incident = reconstruct(reading.page, reading.clock, reading.at, &entry.name());
+                return found.extend(reported(incident));
+            }
             let because = untold.because.as_deref().unwrap_or("too many requests to agents in progress");
             let incident = under_way(reading.page, reading.clock, reading.at, &entry.name());
             let note = format!("read live from the page, without its agent: {because}");
