@@ -206,7 +206,8 @@ impl HostService {
                         let name = &agent.name;
                         self.shared.warn(format!("{pid} {name}: thresholds?{query} forwarded for {who}"));
                     }
-                    self.hand_over(agent, &request.method, &format!("{path}?{query}")).await
+                    let answer = self.hand_over(agent, &request.method, &format!("{path}?{query}")).await;
+                    self.unless_unreachable(answer, pid, path, query).await
                 }
                 Err((status, message)) => Answer::text(status, message),
             },
@@ -219,6 +220,18 @@ impl HostService {
                 Some(id) => self.incident_of_pages(id, query),
                 None => Answer::text(404, format!("process {pid} has no agent that listens\n")),
             },
+        }
+    }
+
+    /// Answers a question about incidents by the process's pages where its agent cannot be reached: it may have been killed just
+    /// now.
+    async fn unless_unreachable(&self, answer: Answer, pid: u32, path: &str, query: &str) -> Answer {
+        match (answer.status, id_of(path)) {
+            (502, _) if path == INCIDENTS => self.incidents(Some(pid)).await,
+            (502, Some(id)) => {
+                Some(self.incident_of_pages(id, query)).filter(|told| told.status == 200).unwrap_or(answer)
+            }
+            _ => answer,
         }
     }
 
