@@ -1,26 +1,19 @@
 //! A program that gives its loop's thread a small alternate signal stack after the loop was made: a signal that would have
 //! to run on it ends the program, so none is sent. In a process of its own, which is this test program again.
 
+mod support;
+
 use loopscope_agent::Agent;
 use loopscope_probe::raw::registry;
 use loopscope_probe::{Kind, TaskTimes, Writer};
 use std::panic::Location;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use support::until;
 
 /// Tells the program to play the part.
 const PART: &str = "LOOPSCOPE_ALTERNATE_STACK";
-
-const DEADLINE: Duration = Duration::from_secs(60);
-
-fn until(what: &str, mut is_true: impl FnMut() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
-    while !is_true() {
-        assert!(Instant::now() < deadline, "waiting in vain: {what}");
-        std::thread::yield_now();
-    }
-}
 
 /// Sets the calling thread's alternate stack. False where the kernel refuses one of this size.
 fn set_alternate_stack(bytes: usize) -> bool {

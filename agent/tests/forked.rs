@@ -1,6 +1,8 @@
 //! A program that forks after its agent started: an agent of the child watches the child's loops, with stacks, and sleeps
 //! while they wait.
 
+mod support;
+
 #[path = "support/agent_sleeps.rs"]
 mod agent_sleeps;
 
@@ -11,16 +13,7 @@ use loopscope_probe::{Kind, TaskTimes, Writer};
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-const DEADLINE: Duration = Duration::from_secs(60);
-
-fn until(what: &str, mut is_true: impl FnMut() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
-    while !is_true() {
-        assert!(Instant::now() < deadline, "waiting in vain: {what}");
-        std::thread::yield_now();
-    }
-}
+use support::until;
 
 fn start() -> Agent {
     Agent::builder().thresholds(Duration::from_millis(20), Duration::from_secs(9)).start().unwrap()

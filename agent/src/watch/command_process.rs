@@ -189,6 +189,16 @@ mod tests {
         line.trim().to_owned()
     }
 
+    /// Waits for the end of a command.
+    fn ended(command: &CommandProcess) -> ExitStatus {
+        loop {
+            match command.try_wait().unwrap() {
+                Some(status) => break status,
+                None => std::thread::yield_now(),
+            }
+        }
+    }
+
     #[test]
     fn a_command_has_no_signal_blocked_and_the_thread_that_starts_it_keeps_all() {
         let path = std::env::temp_dir().join(format!("loopscope-command-{}", std::process::id()));
@@ -199,12 +209,7 @@ mod tests {
             (command.unwrap(), std::fs::read_to_string("/proc/thread-self/status").unwrap())
         };
         let (command, own) = without_signals(start);
-        let status = loop {
-            match command.try_wait().unwrap() {
-                Some(status) => break status,
-                None => std::thread::yield_now(),
-            }
-        };
+        let status = ended(&command);
         let told = std::fs::read_to_string(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         assert!(status.success() && told.ends_with("what it reads\n"), "{status}: {told}");
@@ -220,12 +225,7 @@ mod tests {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
         let input = memory_file(b"").unwrap();
         let command = CommandProcess::start(path.to_str().unwrap(), &["7".to_owned()], &input).unwrap();
-        let status = loop {
-            match command.try_wait().unwrap() {
-                Some(status) => break status,
-                None => std::thread::yield_now(),
-            }
-        };
+        let status = ended(&command);
         std::fs::remove_file(&path).unwrap();
         assert_eq!(status.code(), Some(7));
     }

@@ -87,6 +87,16 @@ fn told(asked: &str, incident: &Value, refuses: bool) -> (&'static str, String) 
     }
 }
 
+/// Blocks a loop, and returns when that is a stall.
+fn block(writer: &mut Writer) {
+    writer.resume();
+    let site = writer.site(Location::caller(), Kind::Timer);
+    writer.phase(Phase::TIMERS);
+    writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
+    let since = writer.last();
+    until(|| (writer.clock().ns_between(since, writer.clock().now()) > 150_000_000).then_some(()));
+}
+
 /// An agent of this process that watches one loop, told on its page: at an address, and at a socket file where it has one.
 fn agent(ordinal: u32, file: Option<&Path>, incident: Value) -> Controller {
     agent_that(ordinal, file, incident, false)
@@ -141,12 +151,7 @@ fn all_agents_of_a_process_are_asked_and_incidents_of_one_number_are_told_apart(
         .collect();
     // A loop that no agent watches, blocked.
     let (mut writer, ordinal) = a_loop(&scratch, "two agents blocked");
-    writer.resume();
-    let site = writer.site(Location::caller(), Kind::Timer);
-    writer.phase(Phase::TIMERS);
-    writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
-    let since = writer.last();
-    until(|| (writer.clock().ns_between(since, writer.clock().now()) > 150_000_000).then_some(()));
+    block(&mut writer);
 
     let told = value(&scratch.run(&["incidents", &pid.to_string(), "--json"]));
     let newest_first = [2, 1, 0].map(|at: usize| format!("{pid}-1.{}", loops[at].1));
@@ -301,12 +306,7 @@ fn the_stalls_of_an_agent_that_does_not_answer_are_read_from_its_pages() {
     let _agent = agent(ordinal, Some(&file), incident("silent: answers", ordinal, 1_000));
     let (mut writer, blocked) = a_loop(&scratch, "silent: blocked");
     let (_control, url) = silent_agent(blocked);
-    writer.resume();
-    let site = writer.site(Location::caller(), Kind::Timer);
-    writer.phase(Phase::TIMERS);
-    writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
-    let since = writer.last();
-    until(|| (writer.clock().ns_between(since, writer.clock().now()) > 150_000_000).then_some(()));
+    block(&mut writer);
     let told = value(&scratch.run(&["incidents", &pid, "--json"]));
     let loops = told["incidents"].as_array().unwrap().iter().map(|one| one["loop"].as_str().unwrap());
     assert_eq!(loops.collect::<Vec<_>>(), ["silent: blocked", "silent: answers"], "{told:#}");
