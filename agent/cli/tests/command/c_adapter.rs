@@ -165,8 +165,10 @@ fn a_loop_in_c_is_shown_with_its_callbacks_its_stall_and_its_end() {
     adapter.line_with("done hold");
     let examined = scratch.run(&["doctor", &adapter.pid(), "--for", "200ms"]).stdout;
     // On a busy machine it had, truly, to wait for a processor.
+    let mut findings =
+        examined.lines().filter(|line| line.contains(". WARNING ") || line.contains("CRITICAL"));
     let is_well = examined.contains("nothing wrong") || examined.contains("had to wait for a CPU");
-    assert!(is_well && !examined.contains("CRITICAL"), "{examined}");
+    assert!(is_well && findings.all(|line| line.contains("had to wait for a CPU")), "{examined}");
 
     adapter.send("quit");
     let (code, ..) = adapter.end();
