@@ -98,7 +98,6 @@ const TIME_FILES: &[(&str, &str)] = &[
     ("agent/stacks/tests/blocked.rs", "a thread that sleeps is what it looks at"),
     ("agent/stacks/tests/sleeping.rs", "calls that wait for a time are what it looks at"),
     ("agent/stacks/tests/unwind.rs", "a thread that sleeps is what it looks at"),
-    ("agent/tests/alternate_stack.rs", "a loop of a real thread, which looks at itself once a second"),
     ("agent/tests/forked.rs", "wake-ups a second, of a real idle thread"),
     ("agent/tests/sleep.rs", "wake-ups a second, of a real idle thread"),
     ("benches/", "measuring real time is their purpose"),
