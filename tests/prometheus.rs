@@ -227,15 +227,20 @@ fn of_processes_that_are_short_lived_idle_stopped_starved_and_restarted_only_the
     let servers = [&classic, &native];
     let (idle, stopped) = (Watched::start(pages.path()), Watched::start(pages.path()));
     let mut starved = Watched::start(pages.path());
+    // Before anybody scrapes it: no event waits in all the time that is seen of it.
+    let asleep = Watched::start(pages.path());
+    asleep.stop_in_its_poll();
+    let [idle_pid, asleep_pid, stopped_pid, starved_pid] =
+        [&idle, &asleep, &stopped, &starved].map(|process| process.pid().to_string());
+    println!("idle: {idle_pid}, asleep: {asleep_pid}, stopped: {stopped_pid}, starved: {starved_pid}");
     let seen = "count(loopscope_loop_info{loop=\"web\",job=\"host\"})";
-    let are_seen = || servers.iter().all(|server| server.value(seen) >= Some(3.0));
+    let are_seen = || servers.iter().all(|server| server.value(seen) >= Some(4.0));
     until(|| are_seen().then_some(()).ok_or_else(|| "the processes are scraped".to_owned()));
     let spinner = starved.starve();
     let delay_before = starved.run_delay();
-    stopped.signal("-STOP");
+    stopped.stop_in_its_poll();
     let lives = live_and_crash(pages.path(), &restarted, &servers);
     stopped.signal("-CONT");
-    let starved_pid = starved.pid().to_string();
     if spinner.is_some() {
         wait_until_told(&webhook, &starved, delay_before);
     }
@@ -252,7 +257,7 @@ fn of_processes_that_are_short_lived_idle_stopped_starved_and_restarted_only_the
     // windows of the restarted target's burn alerts are no longer than that of its restarts. The stories for promtool have
     // all of them in their true time.
     assert_only_true(&webhook, &starved_pid);
-    drop((idle, stopped, starved, spinner, host));
+    drop((idle, asleep, stopped, starved, spinner, host));
 }
 
 /// What a scraper that has given up does: asks, and is gone before the answer.

@@ -170,8 +170,9 @@ pub fn share_above(bound: &str, series: &Series, group: Group<'_>, window: &str)
     };
     let all = aggregate("sum", group, None, &all);
     let native = aggregate("sum", group, None, &format!("rate({}[{window}])", series.select()));
-    // What is not a number is not greater than anything.
-    format!("1 - {below} / ({all} > 0)\nor\n1 - histogram_fraction(0, {bound}, {native}) > -1")
+    // Not from 0 on: where nothing waited at all, Prometheus takes the bucket around 0 to be half below it. What is not a number is
+    // not greater than anything.
+    format!("1 - {below} / ({all} > 0)\nor\n1 - histogram_fraction(-Inf, {bound}, {native}) > -1")
 }
 
 /// Values a second that a histogram took in.

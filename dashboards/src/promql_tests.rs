@@ -18,7 +18,7 @@ fn a_histogram_is_asked_for_in_both_forms() {
         share_above("0.125", &Series::of(&LAG_SECONDS), Group::Without(&[]), "1h"),
         format!(
             "1 - sum without (le) (rate({name}_bucket{{le=\"0.125\"}}[1h])) / (rate({name}_count[1h]) > 0)\nor\n\
-             1 - histogram_fraction(0, 0.125, rate({name}[1h])) > -1"
+             1 - histogram_fraction(-Inf, 0.125, rate({name}[1h])) > -1"
         )
     );
 }

@@ -1,6 +1,7 @@
 //! Processes to be watched, each of them for some seconds: some that are killed, stopped, starved, or started again
 //! and again.
 
+use crate::servers::until;
 use std::fs::DirBuilder;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -9,6 +10,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+/// The system calls in which a loop waits, by number.
+#[cfg(target_arch = "x86_64")]
+const EPOLL_WAITS: [libc::c_long; 2] = [libc::SYS_epoll_wait, libc::SYS_epoll_pwait];
+#[cfg(not(target_arch = "x86_64"))]
+const EPOLL_WAITS: [libc::c_long; 1] = [libc::SYS_epoll_pwait];
 
 /// A program with a loop that does next to nothing, and an agent. Killed when dropped, as one that crashes.
 pub struct Watched {
@@ -86,6 +93,39 @@ impl Watched {
         let mut line = String::new();
         self.answers.read_line(&mut line).unwrap();
         assert_eq!(line, "ok\n");
+    }
+
+    /// Stops it while its loop waits in its poll: one that is stopped in a callback would have a stall and lag.
+    pub fn stop_in_its_poll(&self) {
+        let is_in_poll = |syscall: &str| {
+            let number = syscall.split(' ').next().and_then(|number| number.parse().ok());
+            number.is_some_and(|number: libc::c_long| EPOLL_WAITS.contains(&number))
+        };
+        until(|| {
+            self.signal("-STOP");
+            until(|| self.is_stopped().then_some(()).ok_or_else(|| "the process is stopped".to_owned()));
+            // `running` where the signal found it outside a system call.
+            let thread = self.loop_thread().ok_or("the loop has a thread")?;
+            let path = format!("/proc/{}/task/{thread}/syscall", self.child.id());
+            let syscall =
+                std::fs::read_to_string(path).map_err(|error| format!("syscall is readable: {error}"))?;
+            if is_in_poll(&syscall) {
+                return Ok(());
+            }
+            self.signal("-CONT");
+            Err(format!("the loop is in its poll, not in {syscall:?}"))
+        });
+    }
+
+    /// Returns whether all its threads are stopped.
+    fn is_stopped(&self) -> bool {
+        let Ok(mut threads) = std::fs::read_dir(format!("/proc/{}/task", self.child.id())) else {
+            return false;
+        };
+        threads.all(|thread| {
+            let stat = thread.and_then(|thread| std::fs::read_to_string(thread.path().join("stat")));
+            stat.is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, after)| after.starts_with('T')))
+        })
     }
 
     /// Sends it a signal by kill(1): `-STOP`, `-CONT`.
