@@ -19,6 +19,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 const INCIDENTS: &str = "/debug/loopscope/incidents";
+const FAILURES: &str = "loopscope_host_forwards_total{result=\"failed\"} ";
 
 /// Keeps the lines of the log.
 #[derive(Clone, Default)]
@@ -66,6 +67,15 @@ fn an_agent_that_refuses_the_server_does_not_shorten_its_list() {
     let id = listed["id"].as_str().unwrap();
     assert_eq!(json(&format!("{INCIDENTS}/{id}"))["culprit"]["name"], "held", "what is listed can be had");
     assert_eq!(ask(&format!("{INCIDENTS}/{}-7", std::process::id())).status().as_u16(), 502);
+    let failures = || {
+        let page = ask("/metrics").body_mut().read_to_string().unwrap();
+        let line = page.lines().find_map(|line| line.strip_prefix(FAILURES)).unwrap();
+        line.trim().parse::<u64>().unwrap()
+    };
+    let before = failures();
+    let of_process = json(&format!("/process/{}{INCIDENTS}", std::process::id()));
+    assert_eq!((&of_process[0]["id"], &of_process[0]["notes"]), (&listed["id"], &listed["notes"]));
+    assert_eq!(failures(), before + 1, "its agent is asked once");
     let said = || {
         let lines = kept.0.lock().unwrap();
         lines.iter().filter(|line| line.contains("read from its page only")).cloned().collect::<Vec<_>>()

@@ -77,7 +77,7 @@ pub(crate) async fn gather(forwards: &Forwards, asked: Vec<Asked>, of_pages: Vec
                 gathered.answered += 1;
                 gathered.incidents.extend(incidents);
             }
-            Some(Ok((process, Err(why)))) => gathered.note_untold(process, why),
+            Some(Ok((process, Err(why)))) => gathered.note_untold(&process, &why),
             // A panic in reading a list.
             Some(Err(_)) => gathered.failed += 1,
         }
@@ -92,14 +92,13 @@ pub(crate) async fn gather(forwards: &Forwards, asked: Vec<Asked>, of_pages: Vec
 }
 
 impl Gathered {
-    fn note_untold(&mut self, process: Asked, why: ForwardError) {
-        let Asked { pid, name, address, .. } = process;
+    fn note_untold(&mut self, process: &Asked, why: &ForwardError) {
         let because = match why {
             ForwardError::Full => None,
-            ForwardError::Failed(because) => Some(because),
+            ForwardError::Failed(because) => Some(because.as_str()),
         };
         *(if because.is_some() { &mut self.failed } else { &mut self.dropped }) += 1;
-        self.untold.push(Untold { pid, name, address, because });
+        self.untold.push(Untold::of(process, because));
     }
 
     /// Adds what pages tell of processes whose agents told nothing. Where an agent stopped meanwhile, its pages may have told

@@ -101,8 +101,7 @@ impl HostService {
     }
 
     fn incident_in_place(&self, agent: &Asked, wanted: IncidentId, because: &str) -> Option<Arc<Incident>> {
-        let Asked { pid, name, address, .. } = agent.clone();
-        let untold = Untold { pid, name, address, because: Some(because.to_owned()) };
+        let untold = Untold::of(agent, Some(because));
         let (found, _) = self.shared.state().in_place_of_agents(&[untold]);
         found.into_iter().find(|incident| incident.identity().agrees_with(wanted))
     }

@@ -1,10 +1,10 @@
 //! Which path of the host answers what.
 
 use crate::forward::{ForwardError, ForwardRequest, Forwards, Wanted};
-use crate::incidents::gather;
+use crate::incidents::{Gathered, gather};
 use crate::paths::{PATHS, PROCESS, TARGETS};
 use crate::several_agents::{self, agent_of};
-use crate::state::Asked;
+use crate::state::{Asked, Untold};
 use crate::targets::targets;
 use crate::task_context::TaskContext;
 use hyper::Method;
@@ -207,7 +207,7 @@ impl HostService {
                         self.shared.warn(format!("{pid} {name}: thresholds?{query} forwarded for {who}"));
                     }
                     let answer = self.hand_over(agent, &request.method, &format!("{path}?{query}")).await;
-                    self.unless_unreachable(answer, pid, path, query).await
+                    self.unless_unreachable(answer, agent, path, query)
                 }
                 Err((status, message)) => Answer::text(status, message),
             },
@@ -225,12 +225,17 @@ impl HostService {
 
     /// Answers a question about incidents by the process's pages where its agent cannot be reached: it may have been killed just
     /// now.
-    async fn unless_unreachable(&self, answer: Answer, pid: u32, path: &str, query: &str) -> Answer {
+    fn unless_unreachable(&self, answer: Answer, agent: &Asked, path: &str, query: &str) -> Answer {
         match (answer.status, id_of(path)) {
             (502, _) if path == INCIDENTS => {
-                let told = self.incidents(Some(pid)).await;
+                let mut of_pages = self.shared.state().incidents_of_pages();
+                of_pages.retain(|incident| incident.pid == agent.pid);
+                let mut told = Gathered::default();
+                told.add(of_pages);
+                told.untold.push(Untold::of(agent, Some(&failure(&answer, agent))));
+                self.add_in_place(&mut told);
                 // Why its agent tells nothing is more than an empty list.
-                if told.body() == b"[]" { answer } else { told }
+                if told.incidents.is_empty() { answer } else { listed(&told) }
             }
             (502, Some(id)) => {
                 Some(self.incident_of_pages(id, query)).filter(|told| told.status == 200).unwrap_or(answer)
@@ -304,7 +309,7 @@ impl HostService {
             }
             Err(ForwardError::Failed(because)) => {
                 self.note(Outcomes { failed: 1, ..Outcomes::default() });
-                Answer::text(502, format!("{pid} {name}: {because}\n"))
+                Answer::text(502, failed(process, &because))
             }
         }
     }
@@ -319,20 +324,24 @@ impl HostService {
 
     /// Lists incidents: of one process, or of all.
     async fn incidents(&self, pid: Option<u32>) -> Answer {
-        let (agents, mut of_pages) = {
+        let (mut agents, mut of_pages) = {
             let mut state = self.shared.state();
-            let mut agents = state.agents();
-            agents.retain(|process| pid.is_none_or(|pid| process.pid == pid));
-            (agents, state.incidents_of_pages())
+            (state.agents(), state.incidents_of_pages())
         };
+        agents.retain(|process| pid.is_none_or(|pid| process.pid == pid));
         of_pages.retain(|incident| pid.is_none_or(|pid| incident.pid == pid));
         let mut gathered = gather(&self.forwards, agents, of_pages).await;
+        self.add_in_place(&mut gathered);
+        let (ok, failed, dropped) = (gathered.answered, gathered.failed, gathered.dropped);
+        self.note(Outcomes { ok, failed, dropped });
+        listed(&gathered)
+    }
+
+    /// Adds what pages tell in place of agents that told nothing.
+    fn add_in_place(&self, gathered: &mut Gathered) {
         let (in_place, notes) = self.shared.state().in_place_of_agents(&gathered.untold);
         gathered.add(in_place);
         notes.into_iter().for_each(|note| self.shared.warn(note));
-        let (ok, failed, dropped) = (gathered.answered, gathered.failed, gathered.dropped);
-        self.note(Outcomes { ok, failed, dropped });
-        Answer::json(serde_json::to_vec(&gathered.incidents).unwrap_or_default())
     }
 
     /// A panic in an answer is our own fault: the client learns it, and the server goes on.
@@ -345,6 +354,21 @@ impl HostService {
             )
         })
     }
+}
+
+/// Says that an agent could not be asked, and why.
+fn failed(Asked { pid, name, .. }: &Asked, because: &str) -> String {
+    format!("{pid} {name}: {because}\n")
+}
+
+/// Returns why the agent could not be asked, from the answer that [`failed`] wrote.
+fn failure(answer: &Answer, agent: &Asked) -> String {
+    let text = String::from_utf8_lossy(answer.body());
+    text.strip_prefix(failed(agent, "").trim_end_matches('\n')).unwrap_or(&text).trim_end().to_owned()
+}
+
+fn listed(gathered: &Gathered) -> Answer {
+    Answer::json(serde_json::to_vec(&gathered.incidents).unwrap_or_default())
 }
 
 /// Tells whether a request changes nothing, and names no loop.

@@ -280,6 +280,16 @@ pub(crate) struct Untold {
 }
 
 impl Untold {
+    /// This agent told nothing.
+    pub(crate) fn of(Asked { pid, name, address, .. }: &Asked, because: Option<&str>) -> Untold {
+        Untold {
+            pid: *pid,
+            name: name.clone(),
+            address: address.clone(),
+            because: because.map(str::to_owned),
+        }
+    }
+
     /// Tells whether the agent watches this loop, or may have watched it when it was asked: one that stops takes its address
     /// from the page.
     fn is_of(&self, entry: &FollowedLoop) -> bool {
