@@ -72,7 +72,14 @@ impl Pool {
         let own = self.waiting.first().map(|(since, _)| Ticks(*since));
         let canary = Some(self.canary_since).filter(|since| *since != Ticks::NONE);
         let oldest = own.into_iter().chain(canary).min_by_key(|since| since.0);
-        self.writer.observe(ObservedPool { oldest: Some(oldest.unwrap_or(Ticks::NONE)), ..self.told }, now);
+        // Of others' jobs that wait nobody knows since when.
+        let nothing = Some(Ticks::NONE).filter(|_| !self.has_queue());
+        self.writer.observe(ObservedPool { oldest: oldest.or(nothing), ..self.told }, now);
+    }
+
+    /// Tells whether the runtime's metrics tell of jobs that wait.
+    pub(crate) fn has_queue(&self) -> bool {
+        self.told.queued.is_some_and(|queued| queued > 0)
     }
 
     /// The job that was sent to find out `has_run`, or never will.
@@ -113,6 +120,23 @@ mod tests {
         assert!(now().saturated_for_ns > 0, "another one waits");
         pool.start(second);
         assert_eq!((now().oldest_wait_ns, now().saturated_for_ns), (Some(0), 0));
+    }
+
+    #[test]
+    fn jobs_that_wait_and_of_which_nobody_knows_since_when_are_not_said_to_have_just_come() {
+        let mut writer = Writer::builder("pool of a runtime").private().build();
+        let mut pool = Pool::new(writer.take_pool().unwrap());
+        let clock = writer.clock().clone();
+        let mut age_when = |queued, act: fn(&mut Pool)| {
+            act(&mut pool);
+            pool.publish(clock.now(), ObservedPool { queued, ..ObservedPool::default() });
+            writer.page().vitals_at(&clock, clock.now()).pool.unwrap().oldest_wait_ns
+        };
+        assert_eq!(age_when(Some(0), |_| {}), Some(0));
+        assert_eq!(age_when(Some(3), |_| {}), None);
+        assert!(age_when(Some(4), |pool| assert!(pool.send_canary())).is_some());
+        assert_eq!(age_when(Some(3), |pool| pool.canary_ended(true)), None);
+        assert_eq!(age_when(None, |_| {}), Some(0), "the job that is sent finds out");
     }
 
     #[test]

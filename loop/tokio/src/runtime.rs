@@ -255,6 +255,11 @@ impl WatchedRuntime {
         live.iter().filter_map(|worker| Some((worker.index()?, worker.thread()?))).collect()
     }
 
+    /// Returns the workers that have pages and whose numbers in the metrics are known.
+    pub(crate) fn indexes(&self) -> Vec<usize> {
+        Self::live_of(&locked(&self.workers)).filter_map(|worker| worker.index()).collect()
+    }
+
     /// Judges what is known of a runtime that does nothing, by its counters of now.
     pub(crate) fn quiet(&self, scale: Scale, at: Ticks, counters: &[Counters]) -> Quiet {
         let witness = locked(&self.witness).clone();

@@ -30,8 +30,9 @@ const BEAT_EVERY_NS: u64 = 30_000_000;
 const LATE_NS: u64 = 3_000_000;
 /// A worker is stuck when it has not moved for so long, in nanoseconds: visits had time to meet one that was not met yet.
 const STUCK_NS: u64 = 20_000_000;
-/// A job is sent to the blocking pool this often, in nanoseconds.
+/// A job is sent to the blocking pool this often, in nanoseconds; so often while others wait there.
 const CANARY_EVERY_NS: u64 = 250_000_000;
+const CANARY_QUEUED_NS: u64 = 30_000_000;
 /// How often to look while something is on its way, or was done lately, in nanoseconds: where since when a worker is stuck is known
 /// from looks alone.
 const LOOK_NS: u64 = 10_000_000;
@@ -162,12 +163,14 @@ impl Observer for RuntimeObserver {
         let is_recent = looks.is_within(RECENT_NS, looks.active_at, at);
         if is_recent {
             looks.set_beat(&runtime, &self.beat, at);
-            looks.send_canary(&runtime, at);
         }
         let canary_waits = runtime.with_pool(|pool| {
             pool.publish(at, unstable::pool(&runtime.handle).unwrap_or_default());
             pool.canary_since != Ticks::NONE
         });
+        if is_recent {
+            looks.send_canary(&runtime, at);
+        }
         runtime.publish_queues(unstable::numbers(&runtime.handle));
         if is_recent && !runtime.is_hooked {
             looks.visit(&runtime, at);
@@ -254,15 +257,24 @@ impl Looks {
         }
     }
 
-    /// Has the workers visited that have no page; the more rarely, the longer one is not met: it is blocked, and
-    /// visits cost the others a few milliseconds.
+    /// Has the workers visited that have no page; the more rarely, the longer one is not met, as visits cost the others a
+    /// few milliseconds, and not while each of them is blocked.
     fn visit(&mut self, runtime: &Arc<WatchedRuntime>, at: Ticks) {
         if runtime.has_all_workers() {
             self.visit_ns = FIRST_VISIT_NS;
-        } else if !self.is_within(self.visit_ns, self.visited_at, at) {
+        } else if !self.is_within(self.visit_ns, self.visited_at, at) && self.can_meet(runtime) {
             (self.visited_at, self.visit_ns) = (at, (self.visit_ns * 2).min(LAST_VISIT_NS));
             visit_workers(runtime);
         }
+    }
+
+    /// Tells whether a worker without a page can run a task of ours.
+    fn can_meet(&self, runtime: &WatchedRuntime) -> bool {
+        let met = runtime.indexes();
+        let mut counters = self.counters.iter().zip(&self.still).enumerate();
+        counters.any(|(index, (now, still))| {
+            !met.contains(&index) && still.can_be_met(now.parks, self.visited_at)
+        })
     }
 
     /// Nothing is on its way in a runtime whose workers do not ring: says when to look again, and what wakes the
@@ -355,10 +367,12 @@ impl Looks {
     }
 
     fn send_canary(&mut self, runtime: &Arc<WatchedRuntime>, at: Ticks) {
-        if self.is_within(CANARY_EVERY_NS, self.canary_at, at) {
-            return;
-        }
-        if runtime.with_pool(|pool| pool.canary_since == Ticks::NONE) == Some(true) {
+        let every_ns = match runtime.with_pool(|pool| (pool.canary_since == Ticks::NONE, pool.has_queue())) {
+            Some((true, true)) => CANARY_QUEUED_NS,
+            Some((true, false)) => CANARY_EVERY_NS,
+            _ => return,
+        };
+        if !self.is_within(every_ns, self.canary_at, at) {
             self.canary_at = at;
             send_canary(runtime);
         }

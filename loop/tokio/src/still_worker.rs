@@ -72,6 +72,12 @@ impl StillWorker {
         self.moved_at <= due || scale.ns(at.since(self.moved_at)) >= STILL_NS
     }
 
+    /// Tells whether a worker that was found with so many parks and unparks can run a task that is sent to it: one that has done
+    /// something else since `visited_at` will not, before it moves.
+    pub(crate) fn can_be_met(&self, parks: u64, visited_at: Ticks) -> bool {
+        !parks.is_multiple_of(2) || self.moved_at > visited_at
+    }
+
     /// Returns since when it has been stuck, as if it had lost no time to other threads.
     pub(crate) fn stuck_since(&self) -> Ticks {
         self.stuck_since
@@ -115,6 +121,15 @@ mod tests {
         }
         assert_eq!(worker.moved_at(), Ticks(1_000 * MS));
         worker.stuck_since().0 / MS - 1_000
+    }
+
+    #[test]
+    fn a_worker_that_is_blocked_for_good_is_not_visited_again_and_again() {
+        let [visit, after] = [1_000, 1_010].map(|ms| Ticks(ms * MS));
+        assert!(!StillWorker::moved(visit).can_be_met(4, visit), "awake, and in one task since the visit");
+        assert!(!StillWorker::moved(visit).can_be_met(0, visit), "in its first task, or never run");
+        assert!(StillWorker::moved(visit).can_be_met(5, visit), "parked: a task wakes it");
+        assert!(StillWorker::moved(after).can_be_met(4, visit), "it goes from task to task");
     }
 
     #[test]

@@ -115,9 +115,13 @@ fn a_poll_at_whose_begin_a_hidden_poll_is_found_is_inside_the_spans_around_it() 
             tell.send(seen).unwrap();
         });
         let seen = told.recv_timeout(DEADLINE).unwrap();
-        let expected: &[&str] = if is_in_span { &["load_user"] } else { &[] };
+        let mut expected = if is_in_span { vec!["load_user"] } else { Vec::new() };
+        if cfg!(tokio_unstable) {
+            // Tokio tells each poll of the task, and the wrapped one is inside that.
+            expected.push("load");
+        }
         for (poll, (open, is_turn)) in seen.iter().enumerate() {
-            assert_eq!(open, expected, "poll {poll} of {}, turn: {is_turn}", seen.len());
+            assert_eq!(*open, expected, "poll {poll} of {}, turn: {is_turn}", seen.len());
         }
     }
 }

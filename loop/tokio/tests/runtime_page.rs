@@ -2,6 +2,7 @@
 
 mod support;
 
+use loopscope_agent::Incident;
 use std::sync::mpsc::channel;
 use support::{Block, Flavor, Running, Tier, agent, turn, until, workers};
 
@@ -24,15 +25,15 @@ fn a_full_blocking_pool_is_told_while_it_is_full_and_its_age_with_it() {
             })
             .collect();
         blocks.iter().for_each(Block::wait_until_begun);
-        until("the full pool", || {
+        let is_old =
+            |one: &Incident| one.pool.as_ref().is_some_and(|pool| pool.oldest_wait_ns >= Some(60_000_000));
+        until("the full pool, and the age of its oldest job", || {
             running.poke();
-            agent
-                .incidents()
-                .iter()
-                .any(|one| one.r#loop == format!("{name}/shared") && one.cause == "pool" && !one.is_over)
+            let all = agent.incidents();
+            let mut of_pool =
+                all.iter().filter(|one| one.r#loop == format!("{name}/shared") && one.cause == "pool");
+            of_pool.any(|one| !one.is_over && is_old(one))
         });
-        let told = agent.incidents().into_iter().find(|one| one.r#loop == format!("{name}/shared")).unwrap();
-        assert!(told.pool.as_ref().is_some_and(|pool| pool.oldest_wait_ns >= Some(60_000_000)), "{told:?}");
         blocks.into_iter().for_each(Block::release);
         until("its end", || agent.incidents().iter().all(|one| one.is_over));
     }
