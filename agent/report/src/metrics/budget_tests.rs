@@ -52,6 +52,7 @@ fn busy_view(site_count: usize, jobs: &[WorkKind]) -> LoopMetrics {
     LoopMetrics {
         owner: None,
         label: "busy".to_owned(),
+        is_at_rest: false,
         is_part: false,
         worker: None,
         workers: Vec::new(),

@@ -27,6 +27,8 @@ pub struct LoopMetrics {
     pub owner: Option<Arc<LoopOwner>>,
     /// What its series are called: as the loop, as its runtime, or `_other`.
     pub label: String,
+    /// It has ended: what it counted is told, and no gauge.
+    pub is_at_rest: bool,
     /// It goes into a sum with that label; see [`Sums`](crate::metrics::sums::Sums).
     pub is_part: bool,
     /// Of a part, the number of the worker in its runtime.

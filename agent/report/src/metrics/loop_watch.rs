@@ -119,6 +119,7 @@ impl LoopWatch {
         let view = LoopMetrics {
             owner: self.owner.clone(),
             label: self.series_label().to_owned(),
+            is_at_rest: false,
             is_part: self.series != Series::Own,
             worker: match self.series {
                 Series::Runtime(worker) => Some(worker),

@@ -8,6 +8,7 @@ use loopscope_probe::{Kind, NowValues};
 /// Adds `view` to `sum`, all but their sites.
 pub(crate) fn add_view(sum: &mut LoopMetrics, view: &LoopMetrics) {
     absorb(&mut sum.snapshot, &view.snapshot);
+    sum.is_at_rest &= view.is_at_rest;
     for (was_seen, is_seen) in sum.handle_types.iter_mut().zip(view.handle_types) {
         *was_seen |= is_seen;
     }
@@ -51,9 +52,11 @@ fn add_stalls(sum: &mut StallCounts, other: &StallCounts) {
 impl LoopMetrics {
     /// Takes from the view of a loop that has ended what it no longer has; what is counted stays.
     pub fn put_to_rest(&mut self) {
+        self.is_at_rest = true;
         let snapshot = &mut self.snapshot;
         snapshot.now = NowValues::IDLE;
         snapshot.handles = Default::default();
+        snapshot.gauges.retain(|gauge| gauge.is_counter);
         (snapshot.handles_referenced, snapshot.requests_active, snapshot.timers_pending) = (0, 0, 0);
         if let Some(pool) = &mut snapshot.pool {
             (pool.threads, pool.running, pool.queued, pool.oldest_wait_ns) = (None, None, None, None);

@@ -38,6 +38,8 @@ pub(crate) struct MetricsPage {
     encoder: Box<dyn Encoder>,
     family: Option<&'static Family>,
     owner: Option<Arc<LoopOwner>>,
+    /// The series that follow are of a loop that has ended.
+    is_at_rest: bool,
     has_header: bool,
     names: HashSet<&'static str>,
     classic: ClassicBuckets,
@@ -56,6 +58,7 @@ impl MetricsPage {
             encoder,
             family: None,
             owner: None,
+            is_at_rest: false,
             has_header: false,
             names,
             classic: ClassicBuckets::Full,
@@ -104,13 +107,15 @@ impl MetricsPage {
     pub(crate) fn family(&mut self, family: &'static Family) {
         self.family = Some(family);
         self.owner = None;
+        self.is_at_rest = false;
         self.has_header = false;
     }
 
     /// Says whose the series are that follow, up to the next such word or family: on the page of a host, they have
-    /// the labels of the owning process before their own.
+    /// the labels of the owning process before their own. One that has ended has no gauges.
     pub(crate) fn of(&mut self, view: &LoopMetrics) {
         self.owner.clone_from(&view.owner);
+        self.is_at_rest = view.is_at_rest;
     }
 
     /// Writes a sample that is a whole number.
@@ -229,6 +234,9 @@ impl MetricsPage {
     ) {
         let Some(family) = self.family else { return };
         debug_assert_eq!(values.len(), family.labels.len(), "{}", family.name);
+        if self.is_at_rest && matches!(family.kind, Type::Gauge) {
+            return;
+        }
         if !self.has_room(samples, 0) {
             return;
         }

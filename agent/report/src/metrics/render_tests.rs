@@ -61,6 +61,7 @@ pub(crate) fn full_view(label: &str) -> LoopMetrics {
     LoopMetrics {
         owner: None,
         label: label.to_owned(),
+        is_at_rest: false,
         is_part: false,
         worker: None,
         workers: vec![WorkerMetrics { run_delay_ns: Some(250_000_000), ..WorkerMetrics::default() }],
@@ -154,6 +155,38 @@ fn an_announced_block_is_no_stall_and_hides_none() {
     assert_eq!(stall(&announced), 2.0);
     add_view(&mut announced, &busy(90 * SECOND, 90 * SECOND));
     assert_eq!(stall(&announced), 2.0);
+}
+
+/// The families of the catalogue that a page with this loop alone has of it.
+fn told_of(view: &LoopMetrics) -> HashSet<&'static str> {
+    let page = render(MetricsFormat::Text, std::slice::from_ref(view), &AgentMetrics::default(), "").body;
+    let page = String::from_utf8(page).unwrap();
+    let of_loop = |name: &str| {
+        let is_own = |line: &&str| line.starts_with(name) && line.contains("=\"main\"");
+        page.lines().any(|line| is_own(&line) && matches!(line.as_bytes()[name.len()], b'{' | b'_'))
+    };
+    ALL.iter().map(|family| family.name).filter(|name| of_loop(name)).collect()
+}
+
+#[test]
+fn what_has_ended_has_its_counts_and_no_gauges() {
+    let view = || {
+        let mut view = full_view("main");
+        view.snapshot.pool.as_mut().unwrap().busy_ns = 1;
+        view
+    };
+    let mut ended = view();
+    ended.put_to_rest();
+    let is_gauge =
+        |name: &&&str| ALL.iter().any(|family| family.name == **name && matches!(family.kind, Type::Gauge));
+    let (living, resting) = (told_of(&view()), told_of(&ended));
+    assert!(living.iter().filter(is_gauge).count() > 10, "{living:?}");
+    assert_eq!(resting.iter().find(is_gauge), None);
+    let counts: HashSet<&str> = living.iter().filter(|name| !is_gauge(name)).copied().collect();
+    assert_eq!(resting, counts);
+    // As long as one of several lives, they have what it has.
+    add_view(&mut ended, &view());
+    assert_eq!(told_of(&ended), living);
 }
 
 #[test]
