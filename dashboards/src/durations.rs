@@ -62,6 +62,22 @@ impl Durations {
         }
     }
 
+    /// Returns the text of the step at which such a window is looked at, and how many there are in it.
+    pub fn steps(self, span: Span) -> (String, u64) {
+        let window = match self {
+            Durations::Production => span.0,
+            Durations::Hurried => (span.0 / 30).clamp(10, 30),
+        };
+        let step = match window {
+            ..MINUTE => 1,
+            MINUTE..=300 => 30,
+            ..=HOUR => MINUTE,
+            ..=21_600 => 5 * MINUTE,
+            _ => 15 * MINUTE,
+        };
+        (Span(step).text(), window / step)
+    }
+
     /// Returns the text of an alert's `for`.
     pub fn hold(self, span: Span) -> String {
         match self {
@@ -94,6 +110,15 @@ mod tests {
         ] {
             assert_eq!(span.text(), text);
         }
+    }
+
+    #[test]
+    fn a_window_is_looked_at_ten_times_or_more() {
+        let spans = [Span::minutes(5), Span::hours(1), Span::hours(6), Span::days(1), Span::days(3)];
+        let steps = spans.map(|span| Durations::Production.steps(span));
+        let steps = steps.each_ref().map(|(step, count)| (step.as_str(), *count));
+        assert_eq!(steps, [("30s", 10), ("1m", 60), ("5m", 72), ("15m", 96), ("15m", 288)]);
+        assert_eq!(Durations::Hurried.steps(Span::hours(1)), ("1s".to_owned(), 30));
     }
 
     #[test]

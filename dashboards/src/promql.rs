@@ -1,8 +1,9 @@
 //! Builds PromQL expressions over the families of the catalogue.
 //!
 //! A histogram is stored by Prometheus either as classic buckets or as one native series; with native histograms on,
-//! the `_bucket`, `_sum` and `_count` series do not exist. Every expression over one is therefore `classic or native`:
-//! of the two sides, the one that the server does not have is empty.
+//! the `_bucket`, `_sum` and `_count` series do not exist. Every expression over one is therefore `native or classic`:
+//! of the two sides, the one that the server does not have is empty. Native comes first, because classic series of the
+//! time before native ones were turned on answer for as long as the window is.
 //!
 //! A quantile of nothing, and a share of nothing, is not a number for Prometheus. Such a value is no value here: it would be drawn
 //! as a gap in one place, and make a mean or a maximum over several loops NaN in another.
@@ -122,6 +123,12 @@ pub fn max_over_time(series: &Series, group: Group<'_>, window: &str) -> String 
     aggregate("max", group, None, &format!("max_over_time({}[{window}])", series.select()))
 }
 
+/// Mean of a gauge within `window`.
+pub fn mean_over_time(series: &Series, group: Group<'_>, window: &str) -> String {
+    series.assert_group(group);
+    aggregate("sum", group, None, &format!("avg_over_time({}[{window}])", series.select()))
+}
+
 /// Growth a second of a counter.
 pub fn rate(series: &Series, group: Group<'_>, window: &str) -> String {
     series.assert_group(group);
@@ -151,7 +158,7 @@ pub fn quantile(q: &str, series: &Series, group: Group<'_>, window: &str) -> Str
     let classic =
         aggregate("sum", group, Some("le"), &format!("rate({}[{window}])", series.suffixed("_bucket", None)));
     let native = aggregate("sum", group, None, &format!("rate({}[{window}])", series.select()));
-    format!("histogram_quantile({q}, {classic}) >= 0\nor\nhistogram_quantile({q}, {native}) >= 0")
+    format!("histogram_quantile({q}, {native}) >= 0\nor\nhistogram_quantile({q}, {classic}) >= 0")
 }
 
 /// The share (0 to 1) of a histogram's values within `window` that are greater than `bound`, which must be one of its
@@ -172,7 +179,7 @@ pub fn share_above(bound: &str, series: &Series, group: Group<'_>, window: &str)
     let native = aggregate("sum", group, None, &format!("rate({}[{window}])", series.select()));
     // Not from 0 on: where nothing waited at all, Prometheus takes the bucket around 0 to be half below it. What is not a number is
     // not greater than anything.
-    format!("1 - {below} / ({all} > 0)\nor\n1 - histogram_fraction(-Inf, {bound}, {native}) > -1")
+    format!("1 - histogram_fraction(-Inf, {bound}, {native}) > -1\nor\n1 - {below} / ({all} > 0)")
 }
 
 /// Values a second that a histogram took in.
@@ -191,14 +198,16 @@ fn parts_rate(series: &Series, group: Group<'_>, window: &str, suffix: &str, fun
     let classic =
         aggregate("sum", group, None, &format!("rate({}[{window}])", series.suffixed(suffix, None)));
     let native = aggregate("sum", group, None, &format!("rate({}[{window}])", series.select()));
-    format!("{classic}\nor\n{function}({native})")
+    format!("{function}({native})\nor\n{classic}")
 }
 
 /// Counts by bucket, for a heatmap of all series together.
 pub fn buckets(series: &Series, window: &str) -> String {
     series.assert_histogram();
     let classic = format!("sum by (le) (increase({}[{window}]))", series.suffixed("_bucket", None));
-    format!("{classic}\nor\nsum(increase({}[{window}]))", series.select())
+    let native = format!("sum(increase({}[{window}]))", series.select());
+    // Their labels differ, so where a server has both, both would be drawn.
+    format!("{native}\nor\n({classic} unless on () {native})")
 }
 
 #[cfg(test)]

@@ -10,15 +10,15 @@ fn a_histogram_is_asked_for_in_both_forms() {
     assert_eq!(
         quantile("0.99", &lag, Group::By(&["loop"]), "5m"),
         format!(
-            "histogram_quantile(0.99, sum by (loop, le) (rate({name}_bucket{{loop=~\"$loop\"}}[5m]))) >= 0\nor\n\
-             histogram_quantile(0.99, sum by (loop) (rate({name}{{loop=~\"$loop\"}}[5m]))) >= 0"
+            "histogram_quantile(0.99, sum by (loop) (rate({name}{{loop=~\"$loop\"}}[5m]))) >= 0\nor\n\
+             histogram_quantile(0.99, sum by (loop, le) (rate({name}_bucket{{loop=~\"$loop\"}}[5m]))) >= 0"
         )
     );
     assert_eq!(
         share_above("0.125", &Series::of(&LAG_SECONDS), Group::Without(&[]), "1h"),
         format!(
-            "1 - sum without (le) (rate({name}_bucket{{le=\"0.125\"}}[1h])) / (rate({name}_count[1h]) > 0)\nor\n\
-             1 - histogram_fraction(-Inf, 0.125, rate({name}[1h])) > -1"
+            "1 - histogram_fraction(-Inf, 0.125, rate({name}[1h])) > -1\nor\n\
+             1 - sum without (le) (rate({name}_bucket{{le=\"0.125\"}}[1h])) / (rate({name}_count[1h]) > 0)"
         )
     );
 }
@@ -28,7 +28,7 @@ fn what_is_dropped_from_a_histogram_is_not_its_bound() {
     let name = POOL_WAIT.name;
     let asked = quantile("0.95", &Series::of(&POOL_WAIT), Group::Without(&["kind"]), "5m");
     let classic = format!("histogram_quantile(0.95, sum without (kind) (rate({name}_bucket[5m])))");
-    assert!(asked.starts_with(&classic), "{asked}");
+    assert!(asked.contains(&classic), "{asked}");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! that the user gave to a target, so alerts can be routed by namespace or team.
 
 use crate::durations::{Durations, Span};
-use crate::promql::{Group, Series, quantile, rate, ratio, share_above};
+use crate::promql::{Group, Series, mean_over_time, quantile, rate, ratio, share_above};
 use loopscope_report::metrics::catalog as c;
 
 /// Active share of a loop's time.
@@ -73,9 +73,9 @@ pub fn lag_slow(window: Span) -> String {
 }
 
 /// Returns the name of the series with the share of `window` in which the loop was there and was seen: 1 for one that
-/// is older than the window, less for one that has ended or just begun, more for a runtime of several workers.
+/// is older than the window, less for one that has ended or just begun.
 pub fn observed(window: Span) -> String {
-    format!("loopscope:loop_observed:ratio_rate{}", window.text())
+    format!("loopscope:loop_observed:ratio{}", window.text())
 }
 
 /// Returns all recording rules.
@@ -123,7 +123,7 @@ fn figures(pace: Durations) -> Vec<Recording> {
         (LAG_P99, quantile("0.99", &lag, all, &window)),
         (TIMERS_P99, quantile("0.99", &Series::of(&c::TIMER_LATENESS), all, &window)),
         (POOL_WAIT_P95, quantile("0.95", &wait, Group::Without(&["kind"]), &window)),
-        (POOL_UTILIZATION, ratio(&busy, &Series::of(&c::POOL_THREADS).select())),
+        (POOL_UTILIZATION, ratio(&busy, &mean_over_time(&Series::of(&c::POOL_THREADS), all, &window))),
         (POOL_SATURATION, rate(&Series::of(&c::POOL_SATURATED), all, &window)),
         (RESTARTS, restarts(&pace.window(Span::minutes(15)))),
     ];
@@ -136,10 +136,12 @@ fn restarts(window: &str) -> String {
     format!("changes({start}[{window}])\nand ignoring (version, target)\nlast_over_time({build}[{window}])")
 }
 
+/// By a gauge that all loops have, however many workers one is. Not all have a time, or lag.
 fn observed_share(pace: Durations, window: Span) -> Recording {
-    let time = Series::of(&c::LOOP_TIME);
-    let expr = rate(&time, Group::Without(&["state"]), &pace.window(window));
-    Recording { name: observed(window), expr }
+    let (step, count) = pace.steps(window);
+    let there =
+        format!("count_over_time({}[{}:{step}])", Series::of(&c::STALL).select(), pace.window(window));
+    Recording { name: observed(window), expr: format!("{there} / {count}") }
 }
 
 fn slow_share(pace: Durations, window: Span) -> Recording {

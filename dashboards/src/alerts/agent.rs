@@ -28,7 +28,7 @@ fn blindness(pace: Durations) -> Vec<Alert> {
             name: "AgentStale",
             why: "The agent ticks at least every five seconds, even if every loop is idle. This counts ticks, \
                   because clocks of two machines may differ.",
-            expr: unchanged(&[&c::AGENT_TICKS, &c::PROCESS_START], &pace.window(Span::minutes(2))),
+            expr: stale(&pace.window(Span::minutes(2))),
             hold: Some(Span::minutes(1)),
             severity: Severity::Critical,
             summary: "The agent of {{ owner }} has not checked its loops for more than two minutes",
@@ -59,14 +59,13 @@ fn blindness(pace: Durations) -> Vec<Alert> {
     ]
 }
 
-/// Returns an expression for processes whose series all have the values that they had a while ago. Of one that was started
-/// again meanwhile the start differs, and of one that has just begun there is nothing to compare with.
-fn unchanged(families: &[&'static c::Family], while_ago: &str) -> String {
-    let one = |family: &&'static c::Family| {
-        let series = Series::of(family).select();
-        format!("{series} == {series} offset {while_ago}")
-    };
-    families.iter().map(one).collect::<Vec<_>>().join("\nand\n")
+/// Returns an expression for processes whose agents have not ticked for so long: by two samples at least, because the last one of a
+/// process that has ended may be found for minutes. Of a process that was started again meanwhile the start differs, and of one
+/// that has just begun there is nothing to compare with.
+fn stale(while_ago: &str) -> String {
+    let ticks = increase(&Series::of(&c::AGENT_TICKS), Group::Without(&[]), while_ago);
+    let start = Series::of(&c::PROCESS_START).select();
+    format!("{ticks} == 0\nand\n{start} == {start} offset {while_ago}")
 }
 
 fn increase_above_zero(family: &'static c::Family, pace: Durations, span: Span) -> String {

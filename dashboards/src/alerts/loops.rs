@@ -2,7 +2,7 @@
 
 use super::{Alert, Severity};
 use crate::durations::{Durations, Span};
-use crate::promql::{Group, Series, increase, max, max_over_time, rate};
+use crate::promql::{Group, Series, increase, max, max_over_time, rate, ratio};
 use crate::recorded::{LAG_P99, RESTARTS, RESTARTS_MAX, TIMERS_P99, UTILIZATION, observed};
 use loopscope_report::metrics::catalog as c;
 
@@ -41,8 +41,8 @@ fn stalls(pace: Durations) -> Vec<Alert> {
     vec![
         Alert {
             name: "LoopStalled",
-            why: "The duration of the current busy period: fires while the loop is still blocked, not after it \
-                  recovered. Vert.x warns from two seconds, where people notice.",
+            why: "The duration of the current busy period: fires while the loop is still blocked, and for up to a \
+                  minute after. Vert.x warns from two seconds, where people notice.",
             expr: format!("{} > 2", max_over_time(&Series::of(&c::STALL), Group::Without(&[]), &minute)),
             hold: None,
             severity: Severity::Critical,
@@ -125,35 +125,44 @@ fn lateness() -> Vec<Alert> {
 
 /// What lag does not see: an event that waits for a thread which is ready to run.
 fn no_processor(pace: Durations) -> Alert {
-    let waited = rate(&Series::of(&c::THREAD_RUN_DELAY), Group::Without(&[]), &pace.window(Span::minutes(5)));
+    let window = pace.window(Span::minutes(5));
+    let waited = rate(&Series::of(&c::THREAD_RUN_DELAY), Group::Without(&[]), &window);
+    // As many seconds a second as it has threads.
+    let time = rate(&Series::of(&c::LOOP_TIME), Group::Without(&["state"]), &window);
     Alert {
         name: "LoopShortOfProcessor",
         why: "Lag depends only on when the loop polls, so it does not show this. A tenth of the time is usual on a \
               shared CPU; more than a fifth is noticeable.",
-        expr: lasting(&format!("{waited} > 0.2")),
+        expr: lasting(&format!("{} > 0.2", ratio(&waited, &time))),
         hold: Some(Span::minutes(5)),
         severity: Severity::Warning,
         summary: "Loop {{ $labels.loop }} of {{ owner }} was runnable but not scheduled for {{ $value | \
                   humanizePercentage }} of the time",
         description: "Its events waited although its callbacks may be short. Other threads use the CPUs, or its \
-                      cgroup is throttled: `loopscope doctor` shows which. For a runtime, this is the sum over its \
+                      cgroup is throttled: `loopscope doctor` shows which. For a runtime, this is the mean of its \
                       workers.",
     }
 }
 
+/// The quietest moment of a day has as many handles as that of the day before, whatever traffic does in between.
 fn handle_leak(pace: Durations) -> Alert {
     let open = Series::of(&c::HANDLES_ACTIVE).select();
-    let (hour, day) = (pace.window(Span::hours(1)), pace.window(Span::hours(6)));
+    let day = pace.window(Span::days(1));
+    let last = format!("min_over_time({open}[{day}])");
+    let before = format!("min_over_time({open}[{day}] offset {day})");
+    // It was there for all of both days: a start has no handles.
+    let is_old = format!("{open} offset {}", pace.window(Span::days(2)));
     Alert {
         name: "HandleLeak",
-        why: "Grows by more than a hundred per hour, and has doubled within six hours: daily traffic does one of \
-              these, a leak both.",
-        expr: format!("deriv({open}[{hour}]) * 3600 > 100\nand\n{open} > 2 * min_over_time({open}[{day}])"),
+        why: "The fewest that were open within a day, compared with the day before: traffic goes down again, a leak \
+              does not. More than a hundred per hour, and a tenth of all.",
+        expr: format!("{last} - {before} > 2400\nand\n{last} > 1.1 * {before}\nand\n{is_old}"),
         hold: Some(Span::minutes(30)),
         severity: Severity::Info,
         summary: "Loop {{ $labels.loop }} of {{ owner }} leaks {{ $value | humanize }} {{ $labels.type }} handles \
-                  per hour (opened and not closed)",
+                  per day (opened and not closed)",
         description: "Handles that are never closed use up memory and file descriptors. Look for code paths that do \
-                      not close: errors, timeouts, cancelled requests.",
+                      not close: errors, timeouts, cancelled requests. Growth that follows the number of clients over \
+                      days is no leak.",
     }
 }

@@ -40,7 +40,8 @@ pub(super) fn alerts(pace: Durations) -> Vec<Alert> {
             summary: "The oldest job in pool {{ $labels.pool }} of {{ owner }} has waited for {{ $value | \
                       humanizeDuration }}",
             description: "All its threads run jobs that do not finish, or far more is queued than it can handle. \
-                          Usual causes are an unreachable network file system or name server.",
+                          Usual causes are an unreachable network file system or name server. A stopped process \
+                          (debugger, Ctrl-Z) has this, too, on a page of `loopscope serve`.",
         },
     ]
 }

@@ -8,6 +8,7 @@ pub(super) fn cases() -> Vec<Case> {
         down(),
         stale(),
         begun_again(),
+        ended(),
         panicked(),
         dropping(),
         expensive(),
@@ -42,6 +43,16 @@ fn begun_again() -> Case {
         .series(&c::PROCESS_START, &[], "1000x7 2000x7 3000x7")
         .silent("3m45s", "AgentStale")
         .silent("5m45s", "AgentStale")
+}
+
+/// As federation has it: the last value is found for five minutes after the last sample, without a word that it was the last.
+fn ended() -> Case {
+    Case::new("a process that has ended, and no mark says so", "15s")
+        .series(&c::AGENT_TICKS, &[], "0+3x20 _x20")
+        .series(&c::PROCESS_START, &[], "1000x20 _x20")
+        .silent("6m", "AgentStale")
+        .silent("8m", "AgentStale")
+        .silent("9m30s", "AgentStale")
 }
 
 fn panicked() -> Case {

@@ -7,7 +7,19 @@ const WEB: (&str, &str) = ("loop", "web");
 const CALM: (&str, &str) = ("loop", "calm");
 
 pub(super) fn cases() -> Vec<Case> {
-    vec![fast(), over(), medium(), slow(), steady(), idle_week(), burst(), hour(), late_end(), restarts()]
+    vec![
+        fast(),
+        young_workers(),
+        over(),
+        medium(),
+        slow(),
+        steady(),
+        idle_week(),
+        burst(),
+        hour(),
+        late_end(),
+        restarts(),
+    ]
 }
 
 /// A loop with so many arrivals in time a minute, and one without late ones.
@@ -25,6 +37,17 @@ fn fast() -> Case {
     loops(Case::new("2 % of moments are late", "1m"), "0+58800x120", "0+60000x120")
         .silent("3m", "LagBudgetBurnFast")
         .fires("90m", "LagBudgetBurnFast", &[WEB], "2%")
+}
+
+/// As many arrivals as workers have time: it is as young as a loop of one.
+fn young_workers() -> Case {
+    let all = "0+960000x40";
+    Case::new("sixteen workers that began minutes ago, of whose moments 3 % are late", "1m")
+        .histogram(&c::LAG_SECONDS, &[WEB], [("0.125", "0+931200x40"), ("0.25", all), ("+Inf", all)])
+        .there(&[WEB], "0+960x40")
+        .silent("5m", "LagBudgetBurnFast")
+        .silent("20m", "LagBudgetBurnMedium")
+        .fires("15m", "LagBudgetBurnFast", &[WEB], "3%")
 }
 
 fn over() -> Case {

@@ -17,8 +17,8 @@ pub(super) fn cases() -> Vec<Case> {
         full_utilization(),
         late_timers(),
         no_processor(),
-        leak(),
-        tide(),
+        no_processor_of_workers(),
+        lag_without_time(),
     ]
 }
 
@@ -145,17 +145,63 @@ fn no_processor() -> Case {
         .fold(case, |case, alert| case.silent("15m", alert))
 }
 
+/// Its run delay and its time are sums over eight workers.
+fn no_processor_of_workers() -> Case {
+    Case::new("eight workers, each without a CPU for a twentieth of the time", "1m")
+        .series(&c::THREAD_RUN_DELAY, &[WEB], "0+24x40")
+        .there(&[WEB], "0+480x40")
+        .silent("15m", "LoopShortOfProcessor")
+}
+
+/// What the workers of a runtime share has lag, and its workers have the time.
+fn lag_without_time() -> Case {
+    let late = [("0.125", "0+30000x150"), ("0.25", "0+60000x150"), ("+Inf", "0+60000x150")];
+    Case::new("timers and I/O of a runtime, of which half are late", "1m")
+        .histogram(&c::LAG_SECONDS, &[WEB], late)
+        .series(&c::STALL, &[WEB], "0x150")
+        .fires("15m", "LagHigh", &[WEB], "247.5ms")
+        .fires("2h", "LagBudgetBurnFast", &[WEB], "50%")
+}
+
+/// Returns the cases that take days.
+pub(super) fn days() -> Vec<Case> {
+    vec![leak(), slow_leak(), tide(), start()]
+}
+
 fn leak() -> Case {
     let tcp = ("type", "tcp");
-    Case::new("sockets that are never closed, at 240 an hour", "1m")
-        .series(&c::HANDLES_ACTIVE, &[WEB, tcp], "10+4x200")
-        .series(&c::HANDLES_ACTIVE, &[CALM, tcp], "1000x200")
-        .silent("20m", "HandleLeak")
-        .fires("2h", "HandleLeak", &[WEB, tcp], "240")
+    Case::new("sockets that are never closed, at 240 an hour", "5m")
+        .series(&c::HANDLES_ACTIVE, &[WEB, tcp], "10+20x1440")
+        .series(&c::HANDLES_ACTIVE, &[CALM, tcp], "1000x1440")
+        .silent("1d", "HandleLeak")
+        .fires("3d", "HandleLeak", &[WEB, tcp], "5.76k")
+        .fires("4d", "HandleLeak", &[WEB, tcp], "5.76k")
+}
+
+fn slow_leak() -> Case {
+    let tcp = ("type", "tcp");
+    Case::new("sockets that are never closed, at 168 an hour, of a server that has thousands", "5m")
+        .series(&c::HANDLES_ACTIVE, &[WEB, tcp], "4000+14x1440")
+        .fires("3d", "HandleLeak", &[WEB, tcp], "4.032k")
 }
 
 fn tide() -> Case {
-    Case::new("connections that rise with the day's traffic by half are no leak", "1m")
-        .series(&c::HANDLES_ACTIVE, &[WEB, ("type", "tcp")], "1000+4x125 1500x100")
+    // From 200 to 8,000 and back within a day.
+    let day = "200+54x143 7976-54x143";
+    Case::new("connections that come and go with the day's traffic are no leak", "5m")
+        .series(&c::HANDLES_ACTIVE, &[WEB, ("type", "tcp")], &[day; 4].join(" "))
+        .silent("6h", "HandleLeak")
+        .silent("2d6h", "HandleLeak")
+        .silent("2d12h", "HandleLeak")
+        .silent("3d12h", "HandleLeak")
+}
+
+fn start() -> Case {
+    Case::new("a server that is started, and has thousands of connections from then on", "5m")
+        .series(&c::HANDLES_ACTIVE, &[WEB, ("type", "tcp")], "0 2000 5000x1200")
         .silent("2h", "HandleLeak")
+        .silent("25h", "HandleLeak")
+        .silent("36h", "HandleLeak")
+        .silent("2d1h", "HandleLeak")
+        .silent("3d", "HandleLeak")
 }

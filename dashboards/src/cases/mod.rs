@@ -161,7 +161,7 @@ pub fn short() -> Vec<Case> {
 
 /// Returns the cases of hours and days; they are evaluated less often, or promtool would need minutes.
 pub fn long() -> Vec<Case> {
-    burn_rate::cases()
+    [burn_rate::cases(), loops::days()].into_iter().flatten().collect()
 }
 
 /// Returns promtool's file of tests with `cases`, evaluated every `interval`.

@@ -227,7 +227,8 @@ impl Variable {
             "refresh": 2, "sort": sort, "multi": self.is_multiple, "includeAll": self.is_multiple, "regex": "",
             "current": if self.is_multiple { all } else { nothing() }, "options": [], "hide": 0, "skipUrlSync": false,
         });
-        if self.is_multiple {
+        // All jobs are those that are listed: others have processes, too, which are none of ours.
+        if self.is_multiple && self.name != "job" {
             variable["allValue"] = json!(".*");
         }
         variable
@@ -250,7 +251,7 @@ fn marked(board: Board, blocked: Series, firing: &str) -> Board {
         .mark(
             "Blocks",
             "red",
-            &format!("increase({blocked}[$__interval]) > 0"),
+            &format!("increase({blocked}[$__rate_interval]) > 0"),
             "Loop {{loop}} was blocked",
             "See `loopscope incidents`: {{instance}} {{name}} {{pid}}",
         )

@@ -6,7 +6,8 @@ use super::selection::{RANGE, WINDOW, loops, processes};
 use super::shape::{Column, Shape};
 use super::thresholds as t;
 use crate::promql::{
-    Group, buckets, increase, max, per_minute, quantile, rate, share_above, sum, total_rate, values_rate,
+    Group, buckets, increase, max, per_minute, quantile, rate, ratio, share_above, sum, total_rate,
+    values_rate,
 };
 use crate::recorded::LAG_BOUND;
 use loopscope_report::metrics::catalog::{self as c, Family};
@@ -168,10 +169,17 @@ fn beside_lag() -> Vec<Panel> {
         Panel::new(
             Shape::Lines,
             "Runnable but not scheduled",
-            "Share of time the loop's thread was runnable but not scheduled. Lag does not include it if the loop \
-             was about to return from its poll.",
+            "Share of time the loop's thread was runnable but not scheduled; of a runtime, the mean of its workers. Lag \
+             does not include it if the loop was about to return from its poll.",
         )
-        .ask(rate(&loops(&c::THREAD_RUN_DELAY), ALL, WINDOW), "no processor")
+        .ask(
+            // As many seconds a second as it has threads.
+            ratio(
+                &rate(&loops(&c::THREAD_RUN_DELAY), ALL, WINDOW),
+                &rate(&loops(&c::LOOP_TIME), ALL, WINDOW),
+            ),
+            "no processor",
+        )
         .unit("percentunit")
         .from(0.0)
         .runbook("LoopShortOfProcessor")

@@ -5,7 +5,7 @@ use super::panel::Panel;
 use super::selection::{POOL, POOL_NAME, WINDOW, pools, processes};
 use super::shape::Shape;
 use super::thresholds as t;
-use crate::promql::{Group, buckets, max, quantile, rate, ratio, sum, total_rate};
+use crate::promql::{Group, buckets, max, mean_over_time, quantile, rate, ratio, sum, total_rate};
 use loopscope_report::metrics::catalog as c;
 
 const EACH: Group<'static> = Group::By(POOL);
@@ -80,10 +80,13 @@ fn load() -> Vec<Panel> {
         Panel::new(
             Shape::Lines,
             "Busy share of the threads",
-            "Exact, from the time that threads were busy; not sampled.",
+            "From the time that threads were busy, which is exact, and how many there were at the scrapes.",
         )
         .ask(
-            ratio(&rate(&pools(&c::POOL_BUSY), EACH, WINDOW), &sum(&pools(&c::POOL_THREADS), EACH)),
+            ratio(
+                &rate(&pools(&c::POOL_BUSY), EACH, WINDOW),
+                &mean_over_time(&pools(&c::POOL_THREADS), EACH, WINDOW),
+            ),
             POOL_NAME,
         )
         .unit("percentunit")

@@ -5,6 +5,8 @@
 //! which Prometheus takes for empty: a grouping by them changes nothing there, and `.*`, which is what All stands for,
 //! matches, as does the empty value of a choice that has nothing to choose from.
 
+use crate::alerts::groups;
+use crate::durations::Durations;
 use crate::promql::Series;
 use loopscope_report::metrics::catalog::Family;
 
@@ -64,8 +66,9 @@ pub fn firing_at_processes() -> String {
 }
 
 fn firing(chosen: &str) -> String {
-    let ours = "(Loop|Lag|Utilization|Timers|Handle|Pool|Agent|Series|Target).*";
-    format!("ALERTS{{alertstate=\"firing\",alertname=~\"{ours}\",{chosen}}}")
+    let alerts = groups(Durations::Production).into_iter().flat_map(|group| group.alerts);
+    let ours: Vec<&str> = alerts.map(|alert| alert.name).collect();
+    format!("ALERTS{{alertstate=\"firing\",alertname=~\"{}\",{chosen}}}", ours.join("|"))
 }
 
 /// The address of the dashboard of one loop, for a table whose rows have the labels [`LOOP`]. Grafana puts nothing in

@@ -65,7 +65,8 @@ impl Shape {
     }
 
     pub(super) fn is_instant(self) -> bool {
-        matches!(self, Shape::Table { .. })
+        // A figure of now is none of what has ended meanwhile.
+        matches!(self, Shape::Table { .. } | Shape::Figure)
     }
 
     pub(super) fn is_coloured_by_threshold(self) -> bool {
@@ -87,7 +88,7 @@ impl Shape {
         match self {
             Shape::Figure => json!({
                 "reduceOptions": { "calcs": ["lastNotNull"], "fields": "", "values": false },
-                "colorMode": "value", "graphMode": "area", "textMode": "auto", "justifyMode": "auto",
+                "colorMode": "value", "graphMode": "none", "textMode": "auto", "justifyMode": "auto",
                 "orientation": "auto", "wideLayout": true, "showPercentChange": false, "percentChangeColorMode": "standard",
             }),
             Shape::Lines | Shape::Stack => {
