@@ -1,5 +1,6 @@
 //! Tests of what is on the dashboards.
 
+use super::selection::{firing_at_processes, firing_at_targets};
 use super::shape::Shape;
 use super::*;
 use crate::alerts::groups;
@@ -170,6 +171,47 @@ fn all_processes_are_shown_at_first_save_where_they_would_be_added_up() {
         }
         let is_without = ["loopscope-agent", "loopscope-node"].contains(&board.uid);
         assert_eq!(count, if is_without { 0 } else { 2 }, "{}", board.uid);
+    }
+}
+
+/// `.*` would be every job of the server, with processes that are none of ours.
+#[test]
+fn all_jobs_are_those_that_are_listed() {
+    for (board, json) in all() {
+        let variables = json["templating"]["list"].as_array().unwrap();
+        let job = variables.iter().find(|choice| choice["name"] == "job").unwrap();
+        assert!(job.get("allValue").is_none(), "{}: {job}", board.uid);
+    }
+}
+
+/// Over a range, the last value of one that has ended would be shown for as long as the range is.
+#[test]
+fn a_figure_of_now_is_none_of_before() {
+    let mut count = 0;
+    for (board, json) in all() {
+        for panel in json["panels"].as_array().unwrap().iter().filter(|panel| panel["type"] == "stat") {
+            for query in panel["targets"].as_array().unwrap() {
+                count += 1;
+                assert_eq!(
+                    (&query["instant"], &query["range"]),
+                    (&true.into(), &false.into()),
+                    "{}: {query}",
+                    board.uid
+                );
+            }
+        }
+    }
+    assert!(count > 20, "only {count} figures");
+}
+
+#[test]
+fn every_alert_is_in_the_list_of_those_that_fire() {
+    let alerts = groups(Durations::Production).into_iter().flat_map(|group| group.alerts);
+    let names: Vec<&str> = alerts.map(|alert| alert.name).collect();
+    for listed in [firing_at_targets(), firing_at_processes()] {
+        let listed: Vec<&str> =
+            enclosed(&listed, "alertname=~\"", '"').flat_map(|names| names.split('|')).collect();
+        assert!(names.iter().all(|name| listed.contains(name)), "{listed:?}");
     }
 }
 
