@@ -14,12 +14,16 @@ pub(crate) struct Pool {
     pub(crate) canary_since: Ticks,
     /// What the runtime's metrics last told.
     told: ObservedPool,
+    /// Jobs can be sent to find out.
+    can_find_out: bool,
 }
 
 impl Pool {
     pub(crate) fn new(writer: PoolWriter) -> Pool {
         let told = ObservedPool::default();
-        Pool { writer, waiting: BTreeSet::new(), submitted: 0, canary_since: Ticks::NONE, told }
+        // Where the system refuses the pool its first thread, Tokio panics, which would end such a program.
+        let can_find_out = !cfg!(panic = "abort");
+        Pool { writer, waiting: BTreeSet::new(), submitted: 0, canary_since: Ticks::NONE, told, can_find_out }
     }
 
     /// A job of ours was submitted.
@@ -59,12 +63,18 @@ impl Pool {
     /// Notes that the job that is to find out is sent now, unless one is on its way. Returns whether it is to be sent. From now on
     /// the pool is said to be full, and no job of it has waited for longer.
     pub(crate) fn send_canary(&mut self) -> bool {
-        let is_free = self.canary_since == Ticks::NONE;
+        let is_free = self.canary_since == Ticks::NONE && self.can_find_out;
         if is_free {
             self.canary_since = self.writer.clock().now();
             self.write(self.canary_since);
         }
         is_free
+    }
+
+    /// The pool has no thread for the job that was sent, and can have none.
+    pub(crate) fn canary_refused(&mut self) {
+        self.can_find_out = false;
+        self.canary_ended(false);
     }
 
     /// Also where a job has begun to run: until the next look, the page would call the pool full.
@@ -73,7 +83,7 @@ impl Pool {
         let canary = Some(self.canary_since).filter(|since| *since != Ticks::NONE);
         let oldest = own.into_iter().chain(canary).min_by_key(|since| since.0);
         // Of others' jobs that wait nobody knows since when.
-        let nothing = Some(Ticks::NONE).filter(|_| !self.has_queue());
+        let nothing = Some(Ticks::NONE).filter(|_| self.can_find_out && !self.has_queue());
         self.writer.observe(ObservedPool { oldest: oldest.or(nothing), ..self.told }, now);
     }
 
@@ -84,6 +94,10 @@ impl Pool {
 
     /// The job that was sent to find out `has_run`, or never will.
     pub(crate) fn canary_ended(&mut self, has_run: bool) {
+        // One that was refused is in the queue all the same.
+        if self.canary_since == Ticks::NONE {
+            return;
+        }
         let now = self.writer.clock().now();
         let ns = self.writer.clock().ns_between(self.canary_since, now);
         if has_run {
@@ -137,6 +151,21 @@ mod tests {
         assert!(age_when(Some(4), |pool| assert!(pool.send_canary())).is_some());
         assert_eq!(age_when(Some(3), |pool| pool.canary_ended(true)), None);
         assert_eq!(age_when(None, |_| {}), Some(0), "the job that is sent finds out");
+    }
+
+    #[test]
+    fn a_pool_that_can_have_no_thread_is_asked_once_and_is_not_full() {
+        let mut writer = Writer::builder("pool of a runtime").private().build();
+        let mut pool = Pool::new(writer.take_pool().unwrap());
+        let clock = writer.clock().clone();
+        assert!(pool.send_canary());
+        pool.canary_refused();
+        pool.publish(clock.now(), ObservedPool::default());
+        let told = writer.page().vitals_at(&clock, clock.now()).pool.unwrap();
+        assert_eq!((told.oldest_wait_ns, told.saturated_for_ns), (None, 0));
+        // The job is dropped with the queue.
+        pool.canary_ended(false);
+        assert!(!pool.send_canary());
     }
 
     #[test]

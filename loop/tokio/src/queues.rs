@@ -18,9 +18,15 @@ impl Queues {
     }
 
     /// Writes what there is now. `more` is what only some builds of Tokio tell: names and values, always in the same order.
-    pub(crate) fn publish(&mut self, metrics: &RuntimeMetrics, more: Vec<(&'static str, GaugeType, u64)>) {
+    /// `own` tasks of ours are alive, which are not told.
+    pub(crate) fn publish(
+        &mut self,
+        metrics: &RuntimeMetrics,
+        own: u64,
+        more: Vec<(&'static str, GaugeType, u64)>,
+    ) {
         let always = [
-            ("tasks_alive", GaugeType::Gauge, metrics.num_alive_tasks() as u64),
+            ("tasks_alive", GaugeType::Gauge, (metrics.num_alive_tasks() as u64).saturating_sub(own)),
             ("global_queue_depth", GaugeType::Gauge, metrics.global_queue_depth() as u64),
         ];
         for (place, (name, is, value)) in always.into_iter().chain(more).enumerate() {

@@ -413,7 +413,8 @@ impl WatchedRuntime {
     /// Writes the numbers of its tasks and queues to its page, and `more`: see [`Queues::publish`].
     pub(crate) fn publish_queues(&self, more: Vec<(&'static str, GaugeType, u64)>) {
         if let Some(queues) = locked(&self.queues).as_mut() {
-            queues.publish(&self.metrics, more);
+            let [begun, ended] = self.own_tasks();
+            queues.publish(&self.metrics, begun.saturating_sub(ended), more);
         }
     }
 

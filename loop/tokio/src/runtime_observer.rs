@@ -15,6 +15,7 @@ use crate::unstable;
 use crate::worker_page;
 use loopscope_probe::observer::{Asleep, Observed, Observer, Sighting};
 use loopscope_probe::{Clock, Ticks};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -159,6 +160,8 @@ impl Observer for RuntimeObserver {
             runtime.check_alive(&Clock::real());
         }
         looks.note(&runtime, at);
+        // Before tasks of ours are sent.
+        runtime.publish_queues(unstable::numbers(&runtime.handle));
         looks.look_for_timers(&runtime, at);
         let is_recent = looks.is_within(RECENT_NS, looks.active_at, at);
         if is_recent {
@@ -171,7 +174,6 @@ impl Observer for RuntimeObserver {
         if is_recent {
             looks.send_canary(&runtime, at);
         }
-        runtime.publish_queues(unstable::numbers(&runtime.handle));
         if is_recent && !runtime.is_hooked {
             looks.visit(&runtime, at);
         }
@@ -344,6 +346,9 @@ impl Looks {
         let (task, of) = (runtime.begin_task(), TimerGuard(beat.clone()));
         runtime.handle.spawn(async move {
             let (end, runtime) = (of, task.runtime());
+            // Until now the task has waited for a worker: no timer was late.
+            let due_at = clock.now().0 + clock.scale().ticks(BEAT.as_nanos() as u64);
+            end.0.due.store(due_at, Ordering::Release);
             tokio::time::sleep(BEAT).await;
             let late_ns = clock.ns_between(Ticks(due_at), clock.now());
             if !end.0.may_be_left.load(Ordering::Relaxed) {
@@ -502,7 +507,11 @@ fn send_canary(runtime: &Arc<WatchedRuntime>) {
         let runtime = task.runtime();
         if runtime.with_pool(Pool::send_canary) == Some(true) {
             let canary = Canary { runtime: runtime.clone(), has_run: false };
-            tokio::task::spawn_blocking(move || canary.run());
+            // It panics where the pool has no thread, and the system refuses it one.
+            let sent = catch_unwind(AssertUnwindSafe(|| tokio::task::spawn_blocking(move || canary.run())));
+            if sent.is_err() {
+                runtime.with_pool(Pool::canary_refused);
+            }
         }
     });
 }

@@ -5,12 +5,37 @@
 use crate::worker_page::{self, Frame, Known, Label};
 use loopscope_probe::ObservedPool;
 use loopscope_probe::gauges::GaugeType;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 use tokio::runtime::{Builder, Handle, TaskMeta};
 
+/// The polls that run on a thread: one within another where a task runs a runtime in `block_in_place`.
+struct Running {
+    innermost: Cell<Frame>,
+    depth: Cell<usize>,
+    outer: RefCell<Vec<Frame>>,
+}
+
 thread_local! {
-    static RUNNING: Cell<Frame> = const { Cell::new(Frame::None) };
+    static RUNNING: Running = const {
+        Running { innermost: Cell::new(Frame::None), depth: Cell::new(0), outer: RefCell::new(Vec::new()) }
+    };
+}
+
+impl Running {
+    fn enter(&self, frame: Frame) {
+        let outer = self.innermost.replace(frame);
+        if self.depth.replace(self.depth.get() + 1) > 0 {
+            self.outer.borrow_mut().push(outer);
+        }
+    }
+
+    fn leave(&self) -> Frame {
+        let depth = self.depth.get().saturating_sub(1);
+        self.depth.set(depth);
+        let outer = if depth > 0 { self.outer.borrow_mut().pop() } else { None };
+        self.innermost.replace(outer.unwrap_or(Frame::None))
+    }
 }
 
 /// Stands in for Tokio's own method, which goes before it: that is there from 1.53 on, with its feature `schedule-latency`.
@@ -30,9 +55,11 @@ pub(crate) fn install(builder: &mut Builder) {
         .on_before_task_poll(|task| {
             let label = Label { at: task.spawned_at(), name: None };
             // Tokio has no room for what was known of the task.
-            RUNNING.set(worker_page::enter_after(&label, &mut { Known::NOTHING }, task.schedule_latency()));
+            let frame = worker_page::enter_after(&label, &mut { Known::NOTHING }, task.schedule_latency());
+            // None at the end of the thread.
+            let _ = RUNNING.try_with(|running| running.enter(frame));
         })
-        .on_after_task_poll(|_| worker_page::leave(RUNNING.replace(Frame::None)));
+        .on_after_task_poll(|_| worker_page::leave(RUNNING.try_with(Running::leave).unwrap_or(Frame::None)));
 }
 
 /// Returns what the runtime's metrics tell of its blocking pool.

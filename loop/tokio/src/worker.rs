@@ -31,6 +31,7 @@ const SECOND_LOOK_NS: u64 = 1_000_000;
 const RECENT_NS: u64 = 100_000_000;
 /// One that has not moved for so long may be of a runtime that is gone.
 const SUSPECT_NS: u64 = 20_000_000;
+const SUSPECT_SHARED_NS: u64 = 2_000_000_000;
 
 /// Shared by the thread, whose page it is about, and the agent.
 #[derive(Debug)]
@@ -163,7 +164,7 @@ impl Worker {
             return Sighting::nothing().turn(at.0).again_within(TURN_LOOK_NS);
         }
         if counters.busy_ns == base_busy_ns {
-            self.suspect(&watched);
+            self.suspect(&watched, watched.clock.ns_between(began, at));
         }
         self.hidden_polls(&mut watched, at, BusyPeriod { number: period, began, base_busy_ns })
     }
@@ -193,7 +194,7 @@ impl Worker {
         }
         let quiet_ns = watched.clock.ns_between(watched.active_at, at);
         if watched.activity.is_awake() && quiet_ns > SUSPECT_NS {
-            self.suspect(&watched);
+            self.suspect(&watched, quiet_ns);
         }
         let is_recent = watched.activity.is_awake() || quiet_ns < RECENT_NS;
         let sighting = Sighting::nothing().observed(before).again_within(if is_recent { LOOK_NS } else { 0 });
@@ -202,9 +203,12 @@ impl Worker {
         if was_none { sighting.turn(at.0) } else { sighting }
     }
 
-    /// It seems stuck: whether its runtime is there at all is asked now and then.
-    fn suspect(&self, watched: &Watched) {
-        self.runtime.check_alive(&watched.clock);
+    /// It seems stuck, for so long: whether its runtime is there at all is asked now and then. Of several workers another one
+    /// would wake for that, and poll the driver in its place, so that is left for long.
+    fn suspect(&self, watched: &Watched, still_ns: u64) {
+        if !self.runtime.is_shared() || still_ns > SUSPECT_SHARED_NS {
+            self.runtime.check_alive(&watched.clock);
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use loopscope_probe::Site;
 use loopscope_probe::{Kind, Phase, SiteId, TaskTimes, Ticks, Writer, spans};
 use std::cell::RefCell;
 use std::panic::Location;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// A busy period is asked for hidden polls once it is this old, in nanoseconds, where a wrapped poll begins.
@@ -257,10 +257,14 @@ struct WorkerPages {
     others: Vec<WorkerPage>,
     /// [`runtime::added`] when no runtime of this thread was found watched.
     looked_at: u64,
+    /// The runtime of which it was a worker until `block_in_place` gave its work to another thread.
+    left: Weak<WatchedRuntime>,
 }
 
 thread_local! {
-    static LANES: RefCell<WorkerPages> = const { RefCell::new(WorkerPages { current: None, others: Vec::new(), looked_at: 0 }) };
+    static LANES: RefCell<WorkerPages> = const {
+        RefCell::new(WorkerPages { current: None, others: Vec::new(), looked_at: 0, left: Weak::new() })
+    };
 }
 
 /// Calls `act` with the thread's lanes; not at the end of the thread, and not within itself.
@@ -286,7 +290,7 @@ impl WorkerPages {
         if self.others.len() >= LANES_MAX {
             self.others.remove(0);
         }
-        let known = self.others.iter().position(|lane| lane.is_of(runtime));
+        let known = self.others.iter().position(|lane| lane.is_of(runtime) && lane.tier == tier);
         self.current = match known {
             Some(known) => {
                 let mut lane = self.others.remove(known);
@@ -319,7 +323,9 @@ impl WorkerPages {
         match runtime::current() {
             None => self.looked_at = added,
             Some(runtime) => {
-                let is_worker = crate::worker_index::current().is_some();
+                // Tokio goes on to call it a worker, whose work another thread does by now.
+                let has_left = std::ptr::eq(self.left.as_ptr(), Arc::as_ptr(&runtime));
+                let is_worker = !has_left && crate::worker_index::current().is_some();
                 let tier = match (is_worker, runtime.is_hooked) {
                     (true, true) => Tier::Hooked,
                     (true, false) => Tier::Observed,
@@ -352,10 +358,11 @@ pub(crate) fn hook(
         let is_current = |lane: &WorkerPage| {
             lane.tier == Tier::Hooked && !lane.worker.is_left() && is_own(&lane.worker.runtime)
         };
-        if !lanes.current.as_ref().is_some_and(is_current)
-            && let Some(runtime) = runtime()
-        {
+        if !lanes.current.as_ref().is_some_and(is_current) {
+            // Who was attached to first is watched by its counters: what the thread told would come twice.
+            let Some(runtime) = runtime().filter(|runtime| runtime.is_hooked) else { return };
             lanes.switch_to(&runtime, Tier::Hooked);
+            lanes.left = Weak::new();
         }
         match (&mut lanes.current, hook) {
             (Some(lane), Hook::Park) => lane.park(),
@@ -368,8 +375,10 @@ pub(crate) fn hook(
 /// A task of ours runs on the calling thread: makes the page of a worker that has none.
 pub(crate) fn visit(runtime: &Arc<WatchedRuntime>) {
     with_lanes(|lanes| {
-        if !lanes.current.as_ref().is_some_and(|lane| lane.is_of(runtime)) && !runtime.is_ended() {
+        let is_worker = |lane: &WorkerPage| lane.is_of(runtime) && lane.tier != Tier::Root;
+        if !lanes.current.as_ref().is_some_and(is_worker) && !runtime.is_ended() {
             lanes.switch_to(runtime, Tier::Observed);
+            lanes.left = Weak::new();
         }
     });
 }
@@ -499,6 +508,10 @@ fn leave_by(frame: Frame, end: impl FnOnce(&mut WorkerPage)) {
 #[cold]
 fn end_left(identity: u64) {
     let is_it = |lane: &mut WorkerPage| lane.identity == identity;
-    let gone = with_lanes(|lanes| lanes.current.take_if(is_it));
+    let gone = with_lanes(|lanes| {
+        let gone = lanes.current.take_if(is_it);
+        lanes.left = gone.as_ref().map(|lane| Arc::downgrade(&lane.worker.runtime)).unwrap_or_default();
+        gone
+    });
     drop(gone);
 }
