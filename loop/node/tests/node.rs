@@ -13,6 +13,8 @@ mod parity;
 mod pool;
 #[path = "node/siblings.rs"]
 mod siblings;
+#[path = "node/start.rs"]
+mod start;
 #[path = "node/unusual.rs"]
 mod unusual;
 #[path = "node/workers.rs"]

@@ -52,12 +52,24 @@ pub fn run_with(
     arguments: &[&str],
     environment: &[(&str, &str)],
 ) -> Ended {
+    run_loaded("--require", node, flags, program, arguments, environment)
+}
+
+/// [`run_with`], with the addon loaded by this option: `--require` or `--import`.
+pub fn run_loaded(
+    load: &str,
+    node: &Path,
+    flags: &[&str],
+    program: &str,
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+) -> Ended {
     let scratch = Scratch::new();
     let (pages, incidents) = (scratch.0.join("pages"), scratch.0.join("incidents"));
     let program = folder().join("tests/programs").join(program);
     let Output { status, stdout, stderr } = Command::new(node)
         .args(flags)
-        .arg("--require")
+        .arg(load)
         .arg(folder().join("npm/register.cjs"))
         .arg(program)
         .args(arguments)
