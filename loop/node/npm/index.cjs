@@ -131,7 +131,7 @@ function attach(options) {
   // An addon of an earlier version cannot.
   addon.named?.(String(context !== null));
   // After a main module there is more to come of the start. Asked when the script has run: under `--import` not before microtasks.
-  if (worker.isMainThread && !options.isAttached) {
+  if (!options.isAttached) {
     process.nextTick(() => isModule() && process[KEY] && process[KEY].addon.module());
   }
   const counters = hookCounters();

@@ -1,8 +1,10 @@
-// Blocks after it has read files, which is no start of a module: node starts.cjs files
+// Blocks after it has read files, which is no start of a module: node starts.cjs files | worker | evaluated-worker | module-worker HOW
 'use strict';
 const fs = require('fs');
+const path = require('path');
+const { Worker } = require('worker_threads');
 
-const [how] = process.argv.slice(2);
+const [how, argument] = process.argv.slice(2);
 
 function blockAfterFiles(left) {
   if (left === 0) return console.log('blocked');
@@ -15,4 +17,10 @@ function blockAfterFiles(left) {
 if (how === 'files') {
   // More than once, where the agent took so long to start.
   blockAfterFiles(4);
+} else if (how === 'worker') {
+  new Worker(__filename, { argv: ['files'] });
+} else if (how === 'evaluated-worker') {
+  new Worker(fs.readFileSync(__filename, 'utf8'), { eval: true, argv: ['files'] });
+} else {
+  new Worker(path.join(__dirname, 'module.mjs'), { argv: [argument] });
 }
