@@ -5,6 +5,7 @@ use crate::watch::incident_stacks;
 use crate::watch::log_report::{LogReport, Moment};
 use crate::watch::stack_symbolizer::Named;
 use crate::watch::thread_state::Found;
+use crate::watch::thread_wait::ThreadWait;
 use loopscope_probe::Page;
 use loopscope_probe::raw::incident_id::IncidentId;
 use loopscope_probe::raw::process_id::ProcessId;
@@ -55,6 +56,8 @@ pub(crate) struct ActiveIncident {
     /// Its age in nanoseconds when it was last classed, and how bad it was then: what a line about its begin tells,
     /// so that all of its figures are of one moment, also where it waited for the names of a stack.
     classed: (u64, Severity),
+    /// That it still lasts is to be said: how many times the threshold, and until when that waits for the names of the stack.
+    lasts: Option<(u64, u64)>,
     has_said_end: bool,
     /// Actions have had it complete, with its end and all names.
     has_acted_on_end: bool,
@@ -64,6 +67,7 @@ pub(crate) struct ActiveIncident {
     pub over_ns: Option<u64>,
     /// What it was classed by.
     evidence: Evidence,
+    thread_wait: ThreadWait,
     /// For how long a quota had held the process back before it.
     throttled_before_ns: Option<u64>,
 }
@@ -82,11 +86,13 @@ impl ActiveIncident {
             classed: (age_ns, builder.incident.severity),
             builder,
             announced: Announced::Refused,
+            lasts: None,
             has_said_end: false,
             has_acted_on_end: false,
             names_due: 0,
             over_ns: None,
             evidence: Evidence::default(),
+            thread_wait: ThreadWait::default(),
             throttled_before_ns: None,
         }
     }
@@ -100,6 +106,12 @@ impl ActiveIncident {
             self.builder.incident.waiting_in =
                 self.builder.incident.waiting_in.take().or(found.waiting_in.clone());
         }
+        self.thread_wait.found(found);
+        self.update_thread_wait();
+    }
+
+    fn update_thread_wait(&mut self) {
+        self.builder.set_thread_wait(self.thread_wait.lasts(), self.thread_wait.asleep_in());
     }
 
     /// Takes over for how long a quota held the process back: no longer than the thread was ready and did not run.
@@ -189,6 +201,8 @@ impl ActiveIncident {
         let is_due = named.is_final && named.replaces.is_none();
         self.names_due = self.names_due.saturating_sub(u32::from(is_due));
         incident_stacks::add(&mut self.builder.incident, named);
+        self.thread_wait.named(named);
+        self.update_thread_wait();
     }
 
     /// Puts its present state in the store, and on disk where asked for.
@@ -199,7 +213,7 @@ impl ActiveIncident {
     /// Says what is due: the begin once the names are there, then the end.
     pub(crate) fn speak(&mut self, now_ns: u64, queue: &mut IncidentQueue) {
         if let Announced::Waits { until_ns } = self.announced
-            && (self.names_due == 0 || self.has_guilty_line() || now_ns >= until_ns)
+            && (self.names_due == 0 || self.are_names_enough() || now_ns >= until_ns)
         {
             let moment = if self.builder.incident.was_missed { Moment::Missed } else { Moment::Begin };
             self.say(moment, self.classed, queue);
@@ -210,6 +224,7 @@ impl ActiveIncident {
             // One that was found too late has only one line.
             self.has_said_end = self.builder.incident.was_missed;
         }
+        self.say_lasts(now_ns, queue);
         if self.announced == Announced::Said && self.builder.incident.is_over && !self.has_said_end {
             self.has_said_end = true;
             self.say(Moment::End, self.as_of_now(), queue);
@@ -222,8 +237,12 @@ impl ActiveIncident {
         }
     }
 
-    /// Tells whether the guilty function and its line are known: better names would say the same.
-    fn has_guilty_line(&self) -> bool {
+    /// Tells whether the guilty function and its line are known, and better names would say the same: those of the runtime's
+    /// functions may say that the thread waits for another one.
+    fn are_names_enough(&self) -> bool {
+        if self.may_be_thread_wait() {
+            return false;
+        }
         let stacks = &self.builder.incident.stacks;
         stacks.iter().filter_map(|stack| stack.guilty_frame()).any(|frame| frame.line.is_some())
     }
@@ -243,9 +262,24 @@ impl ActiveIncident {
         self.over_ns.is_some_and(|over_ns| now_ns.saturating_sub(over_ns) > NAMES_GIVEN_UP_NS)
     }
 
-    /// Says that it still lasts, where its begin was said.
-    pub(crate) fn say_lasts(&self, times: u64, queue: &mut IncidentQueue) {
-        if self.announced == Announced::Said {
+    /// Its stack may show that the thread waits for another one.
+    fn may_be_thread_wait(&self) -> bool {
+        self.builder.knows_thread_waits() && self.thread_wait.asleep_in().is_some()
+    }
+
+    /// It still lasts, which is said where its begin was, by this moment on the agent's clock.
+    pub(crate) fn lasts(&mut self, times: u64, until_ns: u64) {
+        self.lasts = (self.announced == Announced::Said).then_some((times, until_ns));
+    }
+
+    /// Says that it still lasts. Of a wait for another thread that is no news.
+    fn say_lasts(&mut self, now_ns: u64, queue: &mut IncidentQueue) {
+        let Some((times, until_ns)) = self.lasts else { return };
+        if self.may_be_thread_wait() && self.names_due > 0 && now_ns < until_ns {
+            return;
+        }
+        self.lasts = None;
+        if !self.builder.incident.is_over && !self.thread_wait.lasts() {
             self.say(Moment::Lasts(times), self.as_of_now(), queue);
         }
     }

@@ -412,7 +412,7 @@ impl IncidentTracker {
         if case.announced == Announced::Refused && self.budget.ask(at.now_ns) {
             case.announced = Announced::Waits { until_ns: at.now_ns + NAMES_WITHIN_NS };
         } else {
-            case.say_lasts(times, queue);
+            case.lasts(times, at.now_ns + NAMES_WITHIN_NS);
         }
         self.capture(at, &mut case);
         case.publish(at.seen.page, queue, true);
@@ -480,7 +480,7 @@ impl IncidentTracker {
             (PoolTurn::Lasts { times, age_ns }, Some(mut open)) => {
                 open.update(at, age_ns);
                 open.waits_in(self.longest_job_waits_in(at));
-                open.case.say_lasts(times, queue);
+                open.case.lasts(times, at.now_ns);
                 open.case.publish(at.seen.page, queue, true);
                 self.pool = Some(open);
             }

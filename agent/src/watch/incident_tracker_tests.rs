@@ -6,6 +6,7 @@ use crate::watch::pool::PoolWatch;
 use crate::watch::thread_state::Shot;
 use loopscope_probe::JobRecord;
 use loopscope_probe::Queue;
+use loopscope_probe::description::{Description, Sign, Term, Trouble};
 use loopscope_probe::{Clock, Kind, SiteId, TaskTimes, VirtualClock, Vitals, WorkKind, Writer};
 use loopscope_report::compute::classify::{FoundState, Reading};
 use loopscope_report::compute::stall::StallWatch;
@@ -21,6 +22,8 @@ mod black_box;
 mod captures;
 #[path = "incident_tracker_cause_tests.rs"]
 mod causes;
+#[path = "incident_tracker_thread_wait_tests.rs"]
+mod thread_waits;
 
 const MS: u64 = 1_000_000;
 
@@ -108,8 +111,14 @@ pub(super) struct Bench {
 
 impl Bench {
     fn new(reports_per_minute: u32) -> Self {
+        Bench::of(&Description::new(), reports_per_minute)
+    }
+
+    /// Of a runtime that says this of itself.
+    fn of(runtime: &Description, reports_per_minute: u32) -> Self {
         let time = VirtualClock::starting_at(50_000 * MS);
-        let mut writer = Writer::builder("main").clock(Clock::simulated(time.clone())).build();
+        let builder = Writer::builder("main").clock(Clock::simulated(time.clone()));
+        let mut writer = builder.describe(runtime).build();
         writer.resume();
         writer.park();
         let sight = FakeSight::default();

@@ -9,6 +9,7 @@ pub(crate) mod pool;
 
 pub(crate) mod stall_accounting;
 pub(crate) mod thread_state;
+mod thread_wait;
 
 pub(crate) mod frame_source;
 pub(crate) mod stack_symbolizer;

@@ -84,6 +84,8 @@ pub(crate) struct Named {
     pub replaces: Option<String>,
     /// The thread was outside its runtime, which has a word for that.
     pub is_outside: bool,
+    /// It slept in a function by which its runtime waits for another thread.
+    pub is_thread_wait: bool,
 }
 
 /// What the thread does.
@@ -218,6 +220,7 @@ impl NativeStack {
             is_final: false,
             replaces: None,
             is_outside: false,
+            is_thread_wait: self.frames.iter().any(|frame| self.description.is_thread_wait(&frame.function)),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::address_source::tests::Jit;
 use crate::watch::frame_source::FrameSource;
-use loopscope_probe::description::{FramePart, Owner};
+use loopscope_probe::description::{FramePart, Owner, Sign};
 use loopscope_stacks::{Capturer, Target};
 use std::sync::Mutex;
 
@@ -100,6 +100,28 @@ fn a_stack_with_a_function_that_has_no_name_may_be_one_inside_the_runtime() {
             description: Arc::new(description.remedy(Trouble::Outside, "say when it returns")),
         };
         assert_eq!(stack.outside().is_some(), is_outside, "{frames:?}");
+    }
+}
+
+#[test]
+fn a_stack_with_the_function_by_which_its_runtime_waits_for_another_thread_says_so() {
+    let runtime = Description::new().sign(Sign::ThreadWait, "Sleep::for_other");
+    for (description, function, is_thread_wait) in [
+        (runtime.clone(), "rt::Sleep::for_other(int)", true),
+        (runtime, "rt::Lock::lock()", false),
+        (Description::new(), "rt::Sleep::for_other(int)", false),
+    ] {
+        let frame = |function: &str| Frame { function: function.to_owned(), ..Frame::default() };
+        let stack = NativeStack {
+            number: 1,
+            age_ns: 1,
+            fingerprint: 1,
+            frames: vec![frame("futex_wait"), frame(function), frame("main")],
+            note: Vec::new(),
+            is_whole: false,
+            description: Arc::new(description),
+        };
+        assert_eq!(stack.with_front(&[]).is_thread_wait, is_thread_wait, "{function}");
     }
 }
 

@@ -105,6 +105,13 @@ function hookCounters() {
   }
 }
 
+// Tells whether the main script, which has run, is a module. What has no file, as `-e`, is none but by its flag.
+function isModule() {
+  if (process.mainModule) return false;
+  const isFile = path.isAbsolute(process.argv[1] || '');
+  return isFile || process.execArgv.some((flag) => flag.startsWith('--input-type=module'));
+}
+
 // Begins to watch the loop of this thread; the agent comes with the main thread's.
 function start(options = {}) {
   const why = attach(options);
@@ -123,9 +130,9 @@ function attach(options) {
   addon.start(loop, script, thread, String(limit), isMain, answer, versions(), lines(options));
   // An addon of an earlier version cannot.
   addon.named?.(String(context !== null));
-  // After a main script that is none of CommonJS's there is more to come of the start. Asked when the script has run.
-  if (worker.isMainThread && !options.isAttached) {
-    queueMicrotask(() => process.mainModule || (process[KEY] && process[KEY].addon.module()));
+  // After a main module there is more to come of the start. Asked when the script has run: under `--import` not before microtasks.
+  if (!options.isAttached) {
+    process.nextTick(() => isModule() && process[KEY] && process[KEY].addon.module());
   }
   const counters = hookCounters();
   if (counters) addon.hooks(counters);

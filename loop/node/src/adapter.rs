@@ -177,6 +177,8 @@ impl Adapter {
             log::off("telling closing callbacks from immediates", &why.to_string());
         }
         adapter.hook();
+        // The main script may run for long, and what is not known yet is told as 0.
+        adapter.before_poll();
         adapter
     }
 
@@ -231,10 +233,8 @@ impl Adapter {
         }
     }
 
-    fn once_a_turn(&mut self) {
-        if let Some(sink) = self.hooked.trace {
-            self.listen_in_check(sink);
-        }
+    /// Tells what the loop is about to wait with. Before its poll and not after it, because a loop may wait for hours.
+    fn before_poll(&mut self) {
         let pool_jobs = self.entries.pool_jobs();
         let writer = self.entries.writer();
         let (referenced, requests) = self.uv_loop.counts();
@@ -272,6 +272,10 @@ impl Adapter {
         {
             heap.set(gauges, now, &figures);
         }
+        self.look_at_hooks();
+    }
+
+    fn look_at_hooks(&mut self) {
         if let (Some((counts, gauge)), Some(gauges)) = (&self.hooks, &mut self.gauges) {
             gauges.set(*gauge, counts.active());
         }
@@ -288,10 +292,13 @@ fn tell_versions(gauges: &mut GaugeWriter, versions: &[String]) {
 
 impl Watcher for Adapter {
     fn tell(&mut self, event: Event) -> bool {
+        if event == Event::PollBegins {
+            self.before_poll();
+        }
         self.entries.tell(event);
         self.follow_checkpoints();
         match (event, self.hooked.trace) {
-            (Event::CheckBegins, _) => self.once_a_turn(),
+            (Event::CheckBegins, Some(sink)) => self.listen_in_check(sink),
             (Event::CheckEnds, Some(sink)) if self.is_main => sink.check_ends(self.left_out.listened),
             _ => {}
         }
@@ -352,6 +359,7 @@ impl Watcher for Adapter {
         let gauge =
             gauges.and_then(|gauges| gauges.add("operation_hooks", "", GaugeType::Gauge, GaugeUnit::Count));
         self.hooks = gauge.map(|gauge| (counts, gauge));
+        self.look_at_hooks();
     }
 
     fn code_was_mapped(&mut self, ns: u64) {

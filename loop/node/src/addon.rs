@@ -92,6 +92,7 @@ fn watch(caller: &Caller, arguments: &[String]) -> Result<(), Missing> {
         events: uv_loop.events().is_some(),
         pool: is_main,
         pool_waits: is_probed,
+        is_worker: !is_main,
     };
     let observer = Arc::new(PoolObserver::default());
     let addon = sys::own_name().unwrap_or_else(|| "loopscope.node".to_owned());

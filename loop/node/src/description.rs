@@ -17,13 +17,28 @@ pub struct Knowledge {
     pub pool: bool,
     /// Jobs of ours tell how long that pool's jobs wait.
     pub pool_waits: bool,
+    /// The loop is a worker's, which may have nothing to do but wait for another thread.
+    pub is_worker: bool,
 }
 
 /// Returns the description of a Node of which so much is known; `addon` is the name of our own file, which may be any.
 pub fn description(known: Knowledge, addon: &str) -> Description {
     let phases = [Phase::MAIN, Phase::TIMERS, Phase::PENDING, Phase::POLL, Phase::CHECK, Phase::CLOSE];
     let named = phases.iter().fold(Description::new(), |all, phase| all.phase(*phase, phase.name()));
-    frames(remedies(kinds(named)), addon).fills(&facts(known))
+    let described = frames(remedies(kinds(named)), addon).fills(&facts(known));
+    if known.is_worker { thread_waits(described) } else { described }
+}
+
+/// The main thread's loop may not wait so: whoever does it there blocks it.
+fn thread_waits(description: Description) -> Description {
+    description
+        .sign(Sign::ThreadWait, "v8::internal::FutexEmulation::WaitJs")
+        .term(Term::ThreadWait, "Atomics.wait", "Atomics.wait")
+        .remedy(
+            Trouble::ThreadWait,
+            "the worker waits for another thread in Atomics.wait, and its own loop serves nothing meanwhile: if that is \
+             meant, call it within expectBlock, or have the pool wait for messages instead (Piscina: `atomics: 'disabled'`)",
+        )
 }
 
 fn facts(known: Knowledge) -> Vec<Fact> {
@@ -159,7 +174,14 @@ mod tests {
 
     #[test]
     fn a_page_has_room_for_it_and_it_says_what_is_known() {
-        let all = Knowledge { entries: true, traces: true, events: true, pool: true, pool_waits: false };
+        let all = Knowledge {
+            entries: true,
+            traces: true,
+            events: true,
+            pool: true,
+            pool_waits: false,
+            is_worker: true,
+        };
         let description = |known| description(known, ADDON);
         let text = description(all).to_string();
         assert!(text.len() <= DESCRIPTION_BYTES / 2, "{} bytes", text.len());

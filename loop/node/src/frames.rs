@@ -19,7 +19,7 @@
 
 use crate::code_map::{CodeMap, JsFrame};
 use crate::copied_stack::{CopiedStack, INTERPRETER};
-use crate::source_map::{Places, SourceMaps};
+use crate::source_map::{Places, SourceMaps, path_of};
 use crate::sys::{self, Answer, AskedLoop, Captured};
 use loopscope_agent::{AddressSource, AddressStack, Frame, FrameSource, Moment};
 use loopscope_probe::raw::registry;
@@ -187,7 +187,7 @@ fn join(sampled: Vec<Option<JsFrame>>, told: Vec<JsFrame>, later: Later) -> Vec<
 }
 
 fn frame(JsFrame { function, script, line, column }: JsFrame) -> Frame {
-    let file = Some(script.strip_prefix("file://").unwrap_or(&script).to_owned());
+    let file = Some(path_of(&script).into_owned());
     let known = |number: u32| Some(number).filter(|number| *number > 0);
     Frame {
         function: if function.is_empty() { "(anonymous)".to_owned() } else { function },
@@ -503,8 +503,8 @@ mod tests {
 
     #[test]
     fn files_are_paths_and_unknown_numbers_are_none() {
-        let told = frame(JsFrame { script: "file:///x/a.mjs".into(), line: 3, ..JsFrame::default() });
-        assert_eq!((told.function.as_str(), told.file.as_deref()), ("(anonymous)", Some("/x/a.mjs")));
+        let told = frame(JsFrame { script: "file:///x%20y/a.mjs".into(), line: 3, ..JsFrame::default() });
+        assert_eq!((told.function.as_str(), told.file.as_deref()), ("(anonymous)", Some("/x y/a.mjs")));
         assert_eq!((told.line, told.column), (Some(3), None));
     }
 }

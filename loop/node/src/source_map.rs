@@ -8,7 +8,7 @@ mod base64;
 mod places;
 mod vlq;
 
-pub use places::{Places, SourceMaps};
+pub use places::{Places, SourceMaps, path_of};
 
 use serde_json::Value;
 
@@ -106,8 +106,8 @@ fn lines(mappings: &str) -> Option<Vec<Vec<Segment>>> {
 fn resolve(base: &str, root: &str, source: &str) -> String {
     let source =
         if root.is_empty() { source.to_owned() } else { format!("{}/{source}", root.trim_end_matches('/')) };
-    if let Some(path) = source.strip_prefix("file://") {
-        return path.to_owned();
+    if source.starts_with("file://") {
+        return path_of(&source).into_owned();
     }
     if source.contains("://") || source.is_empty() {
         return source;
@@ -177,7 +177,7 @@ mod tests {
             ("", "./../src/a.ts", "/srv/src/a.ts"),
             ("../lib/", "a.ts", "/srv/lib/a.ts"),
             ("", "/abs/a.ts", "/abs/a.ts"),
-            ("", "file:///abs/a.ts", "/abs/a.ts"),
+            ("", "file:///abs/a%20b.ts", "/abs/a b.ts"),
             ("webpack://x", "a.ts", "webpack://x/a.ts"),
             ("", "", ""),
         ] {

@@ -13,6 +13,8 @@ mod parity;
 mod pool;
 #[path = "node/siblings.rs"]
 mod siblings;
+#[path = "node/start.rs"]
+mod start;
 #[path = "node/unusual.rs"]
 mod unusual;
 #[path = "node/workers.rs"]
@@ -20,6 +22,7 @@ mod workers;
 
 use nodes::{Ended, addon, index, run, run_with, versions};
 use serde_json::Value;
+use std::path::Path;
 use std::process::Command;
 
 /// Each fault, what is told as what keeps the loop busy, and the function of the program that is guilty, or either of two.
@@ -195,24 +198,46 @@ fn no_code_of_the_programs_runs_because_loopscope_asks_what_blocks() {
     }
 }
 
+/// Checks that all places in this folder are those of what the script was compiled from.
+fn check_lines(ended: &Ended, folder: &str, what: &str) {
+    assert_eq!(ended.code, Some(0), "{what}: {}", ended.complained);
+    let stacks = ended.incidents.iter().filter_map(|incident| incident["stacks"].as_array());
+    let frames = stacks.flatten().filter_map(|stack| stack["frames"].as_array()).flatten();
+    let places: Vec<(&str, u64)> = frames
+        .filter_map(|frame| Some((frame["file"].as_str()?, frame["line"].as_u64()?)))
+        .filter(|(file, _)| file.contains(folder))
+        .collect();
+    assert!(!places.is_empty(), "{what}: {}", ended.complained);
+    for (file, line) in places {
+        assert!(file.ends_with(&format!("{folder}/src/app.ts")), "{what}: {file}");
+        // The functions are at lines 7 and 11 of it, and the one that calls them at 18.
+        assert!((7..=18).contains(&line), "{what}: line {line}");
+    }
+}
+
 #[test]
 fn lines_of_compiled_scripts_are_those_of_what_was_written() {
     for (version, node) in versions() {
         let ended = run(&node, &[], "compiled/app.js", &[]);
-        assert_eq!(ended.code, Some(0), "Node {version}: {}", ended.complained);
-        let stacks = ended.incidents.iter().filter_map(|incident| incident["stacks"].as_array());
-        let frames = stacks.flatten().filter_map(|stack| stack["frames"].as_array()).flatten();
-        let places: Vec<(&str, u64)> = frames
-            .filter_map(|frame| Some((frame["file"].as_str()?, frame["line"].as_u64()?)))
-            .filter(|(file, _)| file.contains("programs/compiled/"))
-            .collect();
-        assert!(!places.is_empty(), "Node {version}: {}", ended.complained);
-        for (file, line) in places {
-            assert!(file.ends_with("programs/compiled/src/app.ts"), "Node {version}: {file}");
-            // The functions are at lines 7 and 11 of it, and the one that calls them at 18.
-            assert!((7..=18).contains(&line), "Node {version}: line {line}");
-        }
+        check_lines(&ended, "programs/compiled", &format!("Node {version}"));
     }
+}
+
+/// A module's name is a URL, which has other characters than the path.
+#[test]
+fn lines_of_compiled_modules_are_those_of_what_was_written_under_any_path() {
+    let compiled = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/compiled");
+    let parent = std::env::temp_dir().join(format!("loopscope-compiled-{}", std::process::id()));
+    let folder = parent.join("sp ace é");
+    std::fs::create_dir_all(&folder).unwrap();
+    let module = folder.join("app.mjs");
+    std::fs::copy(compiled.join("app.js"), &module).unwrap();
+    std::fs::copy(compiled.join("app.js.map"), folder.join("app.js.map")).unwrap();
+    for (version, node) in versions() {
+        let ended = run(&node, &[], module.to_str().unwrap(), &[]);
+        check_lines(&ended, "sp ace é", &format!("Node {version}"));
+    }
+    std::fs::remove_dir_all(parent).unwrap();
 }
 
 #[test]

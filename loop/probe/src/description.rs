@@ -324,6 +324,16 @@ impl Description {
         self.signs.iter().any(|(sign, text)| *sign == Sign::Serving && file.contains(text.as_str()))
     }
 
+    /// Tells whether a thread that sleeps in this function waits for another one because the program wants it to.
+    pub fn is_thread_wait(&self, function: &str) -> bool {
+        self.signs.iter().any(|(sign, text)| *sign == Sign::ThreadWait && function.contains(text.as_str()))
+    }
+
+    /// Tells whether such functions are known.
+    pub fn knows_thread_waits(&self) -> bool {
+        self.signs.iter().any(|(sign, _)| *sign == Sign::ThreadWait)
+    }
+
     /// Tells whether the runtime fills these numbers.
     pub fn knows(&self, fact: Fact) -> bool {
         self.fills.as_ref().is_none_or(|filled| filled.contains(&fact))
@@ -348,6 +358,7 @@ fn default_noun(term: Term) -> Noun {
         Term::PoolJob => Noun::new("job", "jobs"),
         Term::Between => Noun::new("code outside any callback", "code outside any callback"),
         Term::About => Noun::new("", ""),
+        Term::ThreadWait => Noun::new("a wait for another thread", "waits for other threads"),
     }
 }
 

@@ -39,6 +39,8 @@ named! {
         Between = "between",
         /// What a page is of, in a few words, where its name and its thread do not say so.
         About = "about",
+        /// A wait of the loop's thread for another one that the program wants, as [`Sign::ThreadWait`] shows it.
+        ThreadWait = "thread_wait",
     }
 }
 
@@ -93,6 +95,8 @@ named! {
         BlockingCall = "blocking_call",
         /// Hooks that are called for each asynchronous operation.
         OperationHooks = "operation_hooks",
+        /// The loop's thread waits for another one, and the program wants it to. The remedy says how to have it wait otherwise.
+        ThreadWait = "thread_wait",
     }
 }
 
@@ -103,6 +107,9 @@ named! {
         Blocking = "blocking",
         /// A request is served: the source file's path contains the text.
         Serving = "serving",
+        /// The thread sleeps in it until another one wakes it, and whoever calls it wants that: the function's name contains
+        /// the text.
+        ThreadWait = "thread_wait",
     }
 }
 

@@ -16,7 +16,7 @@ use crate::incident::{Group, Incident, IncidentKind, PoolState, Severity, Span};
 use crate::incident_builder::extract::Extract;
 use crate::incident_builder::site_labels::SiteLabels;
 use crate::words::{RuntimeWords, thousands};
-use loopscope_probe::description::{Description, Fact};
+use loopscope_probe::description::{Description, Fact, Term, Trouble};
 use loopscope_probe::raw::incident_id::IncidentId;
 use loopscope_probe::raw::loop_id::LoopId;
 use loopscope_probe::raw::open_spans::OpenSpan;
@@ -64,6 +64,8 @@ pub struct IncidentBuilder {
     /// When that was.
     taken: Ticks,
     runtime: Arc<Description>,
+    /// The thread sleeps until another one wakes it, as the program wants.
+    is_thread_wait: bool,
 }
 
 impl IncidentBuilder {
@@ -105,6 +107,7 @@ impl IncidentBuilder {
             jobs_now: Vec::new(),
             taken: seen.taken,
             runtime: facts.description,
+            is_thread_wait: false,
         }
     }
 
@@ -133,6 +136,28 @@ impl IncidentBuilder {
             self.incident.spans = spans.into_iter().map(|open| span(open, &labels)).collect();
         }
         self.now = *now;
+    }
+
+    /// Tells whether the runtime has said in which functions its thread waits for another one.
+    pub fn knows_thread_waits(&self) -> bool {
+        self.runtime.knows_thread_waits()
+    }
+
+    /// Says whether the thread sleeps until another one wakes it, as the program wants, and else in which `call` it sleeps. What
+    /// sleeps so is starved by nothing, and however long that lasts, it is not critical.
+    pub fn set_thread_wait(&mut self, is_thread_wait: bool, call: Option<&str>) {
+        self.is_thread_wait = is_thread_wait;
+        let name = self.runtime.noun(Term::ThreadWait).one;
+        let incident = &mut self.incident;
+        if is_thread_wait {
+            (incident.kind, incident.waiting_in) = (IncidentKind::Stall, Some(name));
+            let remedy = self.runtime.remedy_for(Trouble::ThreadWait).unwrap_or_default();
+            if !remedy.is_empty() && !incident.notes.iter().any(|note| note == remedy) {
+                incident.notes.push(remedy.to_owned());
+            }
+        } else if incident.waiting_in.as_ref() == Some(&name) {
+            incident.waiting_in = call.map(str::to_owned);
+        }
     }
 
     /// Takes over the age of a stall under way.
@@ -189,6 +214,9 @@ impl IncidentBuilder {
 
     /// Raises the severity as the stall gets older.
     fn update_severity(&mut self, seen: &Observation<'_>, age_ns: u64) {
+        if self.is_thread_wait {
+            return;
+        }
         self.incident.severity = self.incident.severity.max(Severity::of_stall(age_ns, seen.critical_ns));
     }
 }

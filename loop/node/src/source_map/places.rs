@@ -2,6 +2,7 @@
 
 use super::{Original, SourceMap, base64};
 use crate::code_map::JsFrame;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -83,18 +84,19 @@ impl<'a> SourceMaps<'a> {
 
     fn read(&self, script: &str) -> Option<SourceMap> {
         let path = path_of(script);
-        let folder = Path::new(path).parent()?.to_str()?;
+        let path = Path::new(&*path);
+        let folder = path.parent()?.to_str()?;
         let url = match self.urls.get(script) {
             Some(url) => url.clone(),
-            None => last_mark(&self.file(Path::new(path))?)?.into(),
+            None => last_mark(&self.file(path)?)?.into(),
         };
         if let Some(data) = url.strip_prefix("data:") {
             let (kind, text) = data.split_once(',')?;
             return SourceMap::parse(&base64::decode(text).filter(|_| kind.ends_with(";base64"))?, folder);
         }
         // The script that was loaded must be the one that the map is of.
-        self.is_older(Path::new(path)).then_some(())?;
-        let file = Path::new(folder).join(percent_decoded(path_of(&url))?);
+        self.is_older(path).then_some(())?;
+        let file = Path::new(folder).join(map_path(&url)?);
         let base = file.parent()?.to_str()?.to_owned();
         SourceMap::parse(&self.file(&file)?, &base)
     }
@@ -112,8 +114,18 @@ impl<'a> SourceMaps<'a> {
     }
 }
 
-fn path_of(script: &str) -> &str {
-    script.strip_prefix("file://").unwrap_or(script)
+/// Returns the path of a script: what its URL says, as modules have one, or the script itself, which no URL has encoded.
+pub fn path_of(script: &str) -> Cow<'_, str> {
+    let Some(url) = script.strip_prefix("file://") else { return Cow::Borrowed(script) };
+    // What distinguishes modules of one file is not the path's: in a path Node encodes these.
+    let path = url.split(['?', '#']).next().unwrap_or(url);
+    percent_decoded(path).map_or(Cow::Borrowed(path), Cow::Owned)
+}
+
+/// Returns the path of a map, which may be relative to its script; `None` where it is no file.
+fn map_path(url: &str) -> Option<String> {
+    let path = url.strip_prefix("file://").unwrap_or(url);
+    if path.contains("://") { None } else { percent_decoded(path) }
 }
 
 /// Returns where a script says that its map is: the last line that does.
@@ -128,9 +140,6 @@ fn last_mark(script: &[u8]) -> Option<String> {
 }
 
 fn percent_decoded(text: &str) -> Option<String> {
-    if text.contains("://") {
-        return None;
-    }
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, after @ ..] = rest {
@@ -184,12 +193,28 @@ mod tests {
     }
 
     #[test]
+    fn the_path_of_a_module_is_what_its_url_says_and_that_of_a_script_is_as_it_is() {
+        for (script, path) in [
+            ("file:///x/sp%20ace/%C3%A9.mjs", "/x/sp ace/é.mjs"),
+            ("file:///x/a.mjs?update=1#part", "/x/a.mjs"),
+            ("file:///x/what%3F%23.mjs", "/x/what?#.mjs"),
+            ("file:///x/100%.mjs", "/x/100%.mjs"),
+            ("file:///x/%FF.mjs", "/x/%FF.mjs"),
+            ("/x/sp%20ace/a.cjs?", "/x/sp%20ace/a.cjs?"),
+            ("node:fs", "node:fs"),
+        ] {
+            assert_eq!(path_of(script), path);
+        }
+    }
+
+    #[test]
     fn only_the_last_line_of_a_script_names_its_map() {
         let mark = |text: &str| last_mark(text.as_bytes());
         assert_eq!(mark("a\n//# sourceMappingURL=a.map\n").as_deref(), Some("a.map"));
         assert_eq!(mark("x('//# sourceMappingURL=a.map');\nb()"), None);
         assert_eq!(mark("a"), None);
         assert_eq!(percent_decoded("a%20b%zz").as_deref(), Some("a b%zz"));
-        assert_eq!(percent_decoded("https://x/a.map"), None);
+        assert_eq!(map_path("https://x/a.map"), None);
+        assert_eq!(map_path("file:///x/a%20b.map").as_deref(), Some("/x/a b.map"));
     }
 }

@@ -1,6 +1,6 @@
 //! What only Node has, as its metrics: collections, the heap, errors, versions, the pool.
 
-use crate::nodes::{run_with, versions};
+use crate::nodes::{run, run_with, versions};
 use serde_json::Value;
 
 /// Returns the value of a series; `None` where there is none.
@@ -37,5 +37,25 @@ fn collections_the_heap_errors_and_versions_are_metrics() {
         // Node tells how many hooks are active up to version 22.
         let hooks = of("runtime_operation_hooks", "");
         assert_eq!(hooks.is_some(), ["18", "20", "22"].contains(&version), "{what}");
+    }
+}
+
+/// They are read before the loop waits, and not when it has waited: what a program opens is seen at once.
+#[test]
+fn what_keeps_an_idle_loop_alive_and_its_heap_are_told_while_it_waits() {
+    for (version, node) in versions() {
+        for (how, handles, requests) in [("main", 2, 0), ("timer", 5, 1)] {
+            let ended = run(&node, &[], "idle.cjs", &[how]);
+            let what = format!("Node {version}, {how}: {}", ended.complained);
+            assert_eq!((ended.code, ended.snapshots.len()), (None, 1), "{what}");
+            let snapshot = &ended.snapshots[0];
+            assert_eq!(
+                (snapshot.handles_referenced, snapshot.requests_active),
+                (handles, requests),
+                "{what}"
+            );
+            let used = snapshot.gauges.iter().find(|gauge| &*gauge.name == "heap_used");
+            assert!(used.is_some_and(|used| used.value > 1 << 20), "{used:?}: {what}");
+        }
     }
 }

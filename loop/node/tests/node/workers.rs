@@ -74,3 +74,23 @@ fn of_two_hundred_workers_the_one_that_blocks_is_named_with_its_function() {
         assert!(missed.len() <= 4, "{missed:?}: {what}");
     }
 }
+
+#[test]
+fn a_worker_that_waits_for_another_thread_is_told_so_once_and_the_main_threads_loop_is_blocked() {
+    for (version, node) in versions() {
+        let ended = run_with(&node, &[], "waits.cjs", &["worker"], &[]);
+        let what = format!("Node {version}: {}", ended.complained);
+        assert_eq!((ended.code, &*ended.said), (Some(0), "waited\n"), "{what}");
+        let of_worker: Vec<&Value> = ended.incidents.iter().filter(|one| one["loop"] == "worker-1").collect();
+        assert_eq!(of_worker.len(), 1, "{what}");
+        let words = ["kind", "severity", "waiting_in"].map(|word| of_worker[0][word].as_str().unwrap_or(""));
+        assert_eq!(words, ["stall", "warning", "Atomics.wait"], "{what}");
+        assert!(!ended.complained.contains("ERROR"), "{what}");
+
+        let ended = run_with(&node, &[], "waits.cjs", &["main"], &[]);
+        let what = format!("Node {version}: {}", ended.complained);
+        assert_eq!((ended.code, &*ended.said), (Some(0), "waited\n"), "{what}");
+        let is_critical = |one: &Value| one["severity"] == "critical" && one["waiting_in"] != "Atomics.wait";
+        assert!(ended.incidents.iter().any(is_critical), "{what}");
+    }
+}

@@ -2,8 +2,8 @@
 
 mod versions;
 
-use loopscope_probe::Ticks;
 use loopscope_probe::raw::directory::read_page;
+use loopscope_probe::{Clock, Snapshot, Ticks};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 pub use versions::addon;
@@ -18,6 +18,8 @@ pub struct Ended {
     pub incidents: Vec<serde_json::Value>,
     /// Pages that are still there.
     pub pages: Vec<String>,
+    /// What they say.
+    pub snapshots: Vec<Snapshot>,
     /// Those of them that say that something runs.
     pub busy_pages: usize,
     /// What else is there beside them: socket files.
@@ -52,12 +54,24 @@ pub fn run_with(
     arguments: &[&str],
     environment: &[(&str, &str)],
 ) -> Ended {
+    run_loaded("--require", node, flags, program, arguments, environment)
+}
+
+/// [`run_with`], with the addon loaded by this option: `--require` or `--import`.
+pub fn run_loaded(
+    load: &str,
+    node: &Path,
+    flags: &[&str],
+    program: &str,
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+) -> Ended {
     let scratch = Scratch::new();
     let (pages, incidents) = (scratch.0.join("pages"), scratch.0.join("incidents"));
     let program = folder().join("tests/programs").join(program);
     let Output { status, stdout, stderr } = Command::new(node)
         .args(flags)
-        .arg("--require")
+        .arg(load)
         .arg(folder().join("npm/register.cjs"))
         .arg(program)
         .args(arguments)
@@ -84,13 +98,25 @@ pub fn run_with(
     let is_page = |file: &&PathBuf| file.extension().is_some_and(|extension| extension == "page");
     let left = names(&pages);
     let is_busy = |file: &&PathBuf| read_page(file).is_ok_and(|page| page.busy_since() != Ticks::NONE);
+    let snapshot = |file: &PathBuf| Some(read_page(file).ok()?.snapshot(&Clock::monotonic()));
+    let snapshots = left.iter().filter(is_page).filter_map(snapshot).collect();
     let busy_pages = left.iter().filter(is_page).filter(is_busy).count();
     let pages = left.iter().filter(is_page).map(|file| file.display().to_string()).collect();
     let is_socket = |file: &&PathBuf| file.extension().is_some_and(|extension| extension == "sock");
     let sockets = left.iter().filter(is_socket).map(|file| file.display().to_string()).collect();
     let (said, complained) = (text(&stdout), text(&stderr));
     let trace = trace(&scratch.0.join("node_trace.1.log"));
-    Ended { code: status.code(), said, complained, incidents: told, pages, busy_pages, sockets, trace }
+    Ended {
+        code: status.code(),
+        said,
+        complained,
+        incidents: told,
+        pages,
+        snapshots,
+        busy_pages,
+        sockets,
+        trace,
+    }
 }
 
 /// Reads the events of a trace; none where there is no file.
