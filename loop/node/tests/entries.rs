@@ -407,4 +407,10 @@ fn rounds_of_ticks_are_counted_one_for_one() {
         (2, 400),
         "promises have queued a tick"
     );
+    assert_eq!(
+        scope(&format!("{promises}900 threw\n900 left\n")),
+        (2, 400),
+        "promises have queued a tick that throws"
+    );
+    assert_eq!(scope("500 threw\n500 left\n"), (1, 200), "the first tick throws");
 }

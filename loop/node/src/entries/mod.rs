@@ -544,6 +544,8 @@ impl<R: Runtime> Entries<R> {
     /// An exception was caught by nobody.
     pub fn threw(&mut self) {
         self.writer.panicked();
+        // A round of ticks that throws ends without its checkpoint.
+        self.is_round_sure |= self.frame == Frame::Tick;
     }
 
     /// Nothing is told for a while. Called within an entry.
