@@ -50,7 +50,7 @@ impl<R: Runtime> Entries<R> {
 
     /// All timers that are due, or all immediates, are one entry.
     pub(super) fn batch_begins(&mut self, kind: Kind, site: SiteId) {
-        (self.frame, self.kind, self.is_parted) = (Frame::Callback, kind, false);
+        (self.frame, self.kind, self.is_parted, self.is_thrown) = (Frame::Callback, kind, false, false);
         self.start.entry(kind);
         self.member_begins(site);
     }
@@ -82,6 +82,7 @@ impl<R: Runtime> Entries<R> {
         if !self.is_in_entry || !matches!(self.drain, Drain::None) {
             return;
         }
+        self.is_thrown = false;
         match (self.frame, self.batch) {
             (Frame::Tick, _) => self.ticks_may_end(),
             (Frame::Callback, Some(batch)) if !std::mem::take(&mut self.is_parted) => self.member_ends(batch),

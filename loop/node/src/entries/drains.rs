@@ -62,6 +62,7 @@ impl<R: Runtime> Entries<R> {
         self.drain = match self.frame {
             Frame::Callback => match self.batch {
                 Some(batch) => {
+                    self.is_thrown = false;
                     self.batch_part_ends(batch);
                     self.writer.drain_begin(Queue::Microtask, 0);
                     Drain::InBatch

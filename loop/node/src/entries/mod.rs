@@ -22,6 +22,7 @@
 
 mod batches;
 mod drains;
+mod exceptions;
 mod labels;
 mod polls;
 mod runtime;
@@ -78,6 +79,8 @@ pub struct Entries<R> {
     is_parted: bool,
     /// What runs as a round of ticks is one: it is known that a tick ran in it.
     is_round_sure: bool,
+    /// The batch that runs is left by an exception, as far as is known.
+    is_thrown: bool,
     has_polled: bool,
     drain: Drain,
     /// The resource that the entry before was for, where that was one of the poll's and outside of any scope; 0 for none, and once
@@ -156,6 +159,7 @@ impl<R: Runtime> Entries<R> {
             has_checkpoints: false,
             is_parted: false,
             is_round_sure: false,
+            is_thrown: false,
             recording: recording.map(Box::new),
         }
     }
@@ -351,12 +355,12 @@ impl<R: Runtime> Entries<R> {
     /// The entry of this number within the innermost scope begins, at this moment or now.
     #[inline]
     fn begins_in_scope(&mut self, number: u32, at: Option<Ticks>) {
-        let Some(&Scope { name, id, .. }) = self.scopes.last() else { return };
+        let Some(&Scope { name, id, has_no_list, .. }) = self.scopes.last() else { return };
         let Some(Named { class, kind, site, .. }) = self.names.get(name) else {
             let now = at.unwrap_or_else(|| self.writer.clock().now());
             return self.callback_begins(now, Kind::Other, self.sites.unnamed);
         };
-        match self.part(number, id, class) {
+        match self.part(number, id, class, has_no_list) {
             Part::Callback => {
                 let kind = if self.told == Phase::CLOSE { Kind::Close } else { kind };
                 match class {
@@ -376,10 +380,10 @@ impl<R: Runtime> Entries<R> {
     /// Tells which part of a scope an entry is. The callback comes first, and the queue of ticks last, when Node has left the
     /// resource. Between the two Node shortens a list where JavaScript ran for several resources, as it does for timers and
     /// immediates: the same on all versions. A callback that does so itself (`runInAsyncScope`) has that told as ticks.
-    fn part(&mut self, number: u32, id: u64, class: Class) -> Part {
+    fn part(&mut self, number: u32, id: u64, class: Class, has_no_list: bool) -> Part {
         match (number, class) {
             (1, _) => Part::Callback,
-            (2, Class::Timers | Class::Immediates) => Part::Node,
+            (2, Class::Timers | Class::Immediates) if !has_no_list => Part::Node,
             _ if id == 0 => Part::Ticks,
             _ if self.ask(|runtime| runtime.async_id()) == Some(id) => Part::Callback,
             _ => Part::Ticks,
@@ -446,7 +450,12 @@ impl<R: Runtime> Entries<R> {
         }
         match std::mem::replace(&mut self.frame, Frame::None) {
             Frame::Callback => match self.batch.take() {
-                Some(batch) => self.batch_part_ends(batch),
+                Some(batch) => {
+                    self.batch_part_ends(batch);
+                    if std::mem::take(&mut self.is_thrown) {
+                        self.batch_goes_on();
+                    }
+                }
                 None => {
                     self.writer.end();
                 }
@@ -539,13 +548,6 @@ impl<R: Runtime> Entries<R> {
     /// Tells whether a callback runs, and no queue is drained inside of it.
     pub fn is_in_callback(&self) -> bool {
         self.frame == Frame::Callback && matches!(self.drain, Drain::None)
-    }
-
-    /// An exception was caught by nobody.
-    pub fn threw(&mut self) {
-        self.writer.panicked();
-        // A round of ticks that throws ends without its checkpoint.
-        self.is_round_sure |= self.frame == Frame::Tick;
     }
 
     /// Nothing is told for a while. Called within an entry.

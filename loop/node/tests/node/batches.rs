@@ -46,3 +46,32 @@ fn rounds_of_ticks_are_counted_one_for_one() {
         assert!(all["rounds"].as_u64() > Some(300), "Node {version}");
     }
 }
+
+#[test]
+fn what_throws_hides_neither_callbacks_nor_ticks_after_it() {
+    for (version, node) in versions() {
+        let ended = run(&node, &[], "throws.cjs", &[]);
+        let all: Value =
+            serde_json::from_str(ended.said.trim()).unwrap_or_else(|_| panic!("{}", ended.complained));
+        let number = |value: &Value| value.as_u64().unwrap();
+        // Beside them: a timer of the program's own; an immediate of Node's own for each exception; a round of ticks that reports
+        // a rejection, which counts as one of the timers, or as a drain.
+        for (case, other_callbacks, ticks) in [
+            ("timers", 1, 1),
+            ("immediates", 2, 1),
+            ("timers with a rejection", 2, 1),
+            ("immediates with a rejection", 1, 2),
+        ] {
+            let told = &all[case];
+            let what = format!("Node {version}, {case}: {told}");
+            let (callbacks, drains) = (&told["callbacks"], &told["ticks"]);
+            assert_eq!(number(&callbacks["count"]), number(&told["made"]) + other_callbacks, "{what}");
+            assert!(number(&callbacks["ns"]) >= number(&told["worked"]["callbacks"]), "{what}");
+            assert_eq!(number(&drains["count"]), ticks, "{what}");
+            let is_between = case == "immediates with a rejection";
+            assert!(is_between || number(&drains["ns"]) >= number(&told["worked"]["ticks"]), "{what}");
+        }
+        let rounds = &all["rounds"];
+        assert!(number(&rounds["ns"]) >= number(&rounds["worked"]["ticks"]), "Node {version}: {rounds}");
+    }
+}
