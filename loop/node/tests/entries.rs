@@ -172,7 +172,8 @@ fn what_another_addons_handle_enters_beside_the_immediates_is_none_of_them() {
 
 #[test]
 fn a_drain_that_v8_was_told_to_abandon_does_not_run_for_ever() {
-    let events = "200 enter\n= 0\n= 0\n300 trace B RunMicrotasks 0 0\n900 left\n1000 enter\n= 0\n1100 left\n";
+    let events =
+        "200 enter\n= 0\n= 0\n300 trace B RunMicrotasks 0 0\n= 0\n900 left\n1000 enter\n= 0\n1100 left\n";
     let played = replay(&format!("{START}{events}"));
     assert_eq!(records(&played).last().unwrap(), "poll other Node itself 100");
     assert_eq!(snapshot(&played).drain[Queue::Microtask.index()].sum_ns, 600);
@@ -295,7 +296,7 @@ fn a_name_of_the_programs_is_that_of_the_whole_callback_and_of_the_whole_drain()
 
 #[test]
 fn a_name_in_a_batch_is_that_of_one_member() {
-    let events = "200 check\n= 0\n200 trace X CheckImmediate 0 0\n200 enter\n300 label first\n400 trace B RunMicrotasks 0 0\n\
+    let events = "200 check\n= 0\n200 trace X CheckImmediate 0 0\n200 enter\n300 label first\n400 trace B RunMicrotasks 0 0\n= 0\n\
                   450 trace E RunMicrotasks 0 1\n600 left\n600 ends CheckImmediate\n610 checked\n";
     let played = replay(&format!("{START}{events}"));
     assert_eq!(
@@ -365,7 +366,8 @@ fn a_timer_that_blocks_behind_others_is_told_by_itself_while_it_does() {
 
 #[test]
 fn promises_part_the_members_of_a_batch_and_are_a_drain() {
-    let drain = |at: u32| format!("{at} trace B RunMicrotasks 0 0\n{} trace E RunMicrotasks 0 1\n", at + 50);
+    let drain =
+        |at: u32| format!("{at} trace B RunMicrotasks 0 0\n= 0\n{} trace E RunMicrotasks 0 1\n", at + 50);
     let events = format!(
         "{}450 checkpoint\n500 checkpoint\n600 checkpoint\n{}750 checkpoint\n800 left\n",
         drain(400),
@@ -400,7 +402,7 @@ fn rounds_of_ticks_are_counted_one_for_one() {
     };
     // As ever, it begins where the callback has ended: at 300.
     assert_eq!(scope("500 checkpoint\n510 left\n"), (1, 200), "what comes after the last tick is Node's");
-    let promises = "500 trace B RunMicrotasks 0 0\n700 trace E RunMicrotasks 0 3\n700 checkpoint\n";
+    let promises = "500 trace B RunMicrotasks 0 0\n= 0\n700 trace E RunMicrotasks 0 3\n700 checkpoint\n";
     assert_eq!(scope(&format!("{promises}710 left\n")), (1, 200));
     assert_eq!(
         scope(&format!("{promises}900 checkpoint\n910 left\n")),
@@ -461,7 +463,42 @@ fn an_exception_that_leaves_no_batch_begins_no_other_one() {
     // The round of ticks that reported it counts as one of the timers.
     assert_eq!(told(&played), ["timer 100", "timer 200 x2", "tick 300 x0"]);
     // The same where a microtask throws inside of its drain.
-    let drain = "400 trace B RunMicrotasks 0 0\n410 threw\n420 trace E RunMicrotasks 0 1\n420 checkpoint\n";
+    let drain =
+        "400 trace B RunMicrotasks 0 0\n= 0\n410 threw\n420 trace E RunMicrotasks 0 1\n420 checkpoint\n";
     let played = replay(&timers(&format!("{drain}600 left\n610 enter\n900 checkpoint\n950 left\n")));
     assert_eq!(told(&played), ["timer 100", "microtask 20 x1", "timer 180", "tick 300 x0"]);
+}
+
+/// A drain of the program's own, that of a `vm` context with a queue of its own, is a part of what runs.
+#[test]
+fn a_drain_that_the_program_begins_is_a_part_of_its_callback() {
+    let own = |at: u32| format!("{at} trace B RunMicrotasks 0 0\n{} trace E RunMicrotasks 0 1\n", at + 10);
+    let callback =
+        format!("200 trace b FSREQCALLBACK_CALLBACK 7 0\n200 enter\n= 0\n{}{}500 left\n", own(250), own(300));
+    // In a microtask of Node's queue, and in another one of the program's own.
+    let drain = format!(
+        "500 trace B RunMicrotasks 0 0\n{}620 trace B RunMicrotasks 0 0\n{}690 trace E RunMicrotasks 0 1\n\
+         700 trace E RunMicrotasks 0 5\n800 trace e FSREQCALLBACK_CALLBACK 7 0\n800 check\n",
+        own(600),
+        own(640)
+    );
+    let played = replay(&format!("{START}{callback}{drain}"));
+    assert_eq!(records(&played)[1..], ["poll work_done fs 300", "poll microtask microtask queue 200"]);
+    let snapshot = snapshot(&played);
+    let queue = Queue::Microtask.index();
+    assert_eq!((snapshot.drain[queue].count(), snapshot.drained_jobs[queue]), (1, 5));
+}
+
+#[test]
+fn a_drain_that_a_timer_or_a_tick_begins_parts_neither_timers_nor_rounds() {
+    let own =
+        |at: u32| format!("{at} trace B RunMicrotasks 0 0\n= 12\n{} trace E RunMicrotasks 0 1\n", at + 10);
+    let events = format!(
+        "{}400 checkpoint\n{}500 checkpoint\n{}600 left\n610 enter\n615 left\n620 enter\n{}700 checkpoint\n710 left\n",
+        own(350),
+        own(450),
+        own(550),
+        own(650)
+    );
+    assert_eq!(told(&replay(&timers(&events))), ["timer 100", "timer 200 x2", "tick 85 x0"]);
 }

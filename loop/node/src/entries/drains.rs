@@ -3,10 +3,11 @@
 //! Node runs its queue of ticks in rounds: all ticks, then a checkpoint of V8's microtasks, and again where these have queued
 //! further ticks. A round is a drain. Its checkpoint tells the end of one; that a further one begins is known only by its end,
 //! so what comes after a checkpoint is taken for one, and forgotten where the entry ends without.
+//!
+//! A drain that the program begins in the middle of its own code is none of these, and a part of what runs.
 
 use super::{Entries, Frame, Runtime};
-use loopscope_probe::Inside;
-use loopscope_probe::{Kind, Queue};
+use loopscope_probe::{Inside, Kind, Phase, Queue};
 
 /// A drain of microtasks that runs, and what it interrupted.
 #[derive(Debug)]
@@ -55,7 +56,8 @@ impl<R: Runtime> Entries<R> {
     }
 
     pub(super) fn microtasks_begin(&mut self) {
-        if !matches!(self.drain, Drain::None) {
+        if self.is_programs_drain() {
+            self.inner_drains += 1;
             return;
         }
         self.poll_has_returned(None);
@@ -87,7 +89,26 @@ impl<R: Runtime> Entries<R> {
         self.writer.begin_many(Kind::Microtask, site);
     }
 
+    /// Tells whether the program begins this drain, in the middle of its own code, and not Node, between two callbacks: that of a
+    /// `vm` context which has a queue of its own (`microtaskMode`). It is a part of what runs.
+    fn is_programs_drain(&mut self) -> bool {
+        if self.inner_drains > 0 || !matches!(self.drain, Drain::None) {
+            return true;
+        }
+        match (self.frame, self.batch) {
+            (Frame::None, _) => false,
+            // Within a callback Node drains nothing; of a main script that is a module the callback is not known.
+            (Frame::Callback, None) if !self.is_nobodys => self.told != Phase::MAIN,
+            // Between two callbacks, or two ticks, no resource is entered.
+            _ => self.ask(|runtime| runtime.async_id()).is_some_and(|id| id != 0),
+        }
+    }
+
     pub(super) fn microtasks_end(&mut self, count: u64) {
+        if let Some(others) = self.inner_drains.checked_sub(1) {
+            self.inner_drains = others;
+            return;
+        }
         let drain = std::mem::replace(&mut self.drain, Drain::None);
         if matches!(drain, Drain::None) {
             return;

@@ -82,7 +82,11 @@ pub struct Entries<R> {
     /// The batch that runs is left by an exception, as far as is known.
     is_thrown: bool,
     has_polled: bool,
+    /// The entry that runs is outside of any scope, and for no resource: Node's own use of an object, or what it does after a drain.
+    is_nobodys: bool,
     drain: Drain,
+    /// Drains that the program has begun, within each other, inside of what runs.
+    inner_drains: u32,
     /// The resource that the entry before was for, where that was one of the poll's and outside of any scope; 0 for none, and once
     /// a scope is closed, or something else begins. See [`Entries::goes_on`].
     resource: u64,
@@ -146,12 +150,14 @@ impl<R: Runtime> Entries<R> {
             is_in_entry: true,
             frame: Frame::Callback,
             drain: Drain::None,
+            inner_drains: 0,
             scopes: Scopes::new(),
             immediates: immediates.map(|(name, _)| name),
             kind: Kind::Other,
             resource: 0,
             resource_entry: (Kind::Other, SiteId::NONE),
             has_polled: false,
+            is_nobodys: false,
             unnamed: 0,
             pool_jobs: 0,
             start,
@@ -270,6 +276,7 @@ impl<R: Runtime> Entries<R> {
     /// The loop turns inside an entry, as some addons have it do: what ran is over for the page.
     #[cold]
     fn abandon(&mut self) {
+        self.inner_drains = 0;
         self.writer.end();
         if !matches!(std::mem::replace(&mut self.drain, Drain::None), Drain::None) {
             self.writer.drain_end(Queue::Microtask, 0);
@@ -297,7 +304,7 @@ impl<R: Runtime> Entries<R> {
         if self.is_in_entry || !matches!(self.drain, Drain::None) {
             return;
         }
-        self.is_in_entry = true;
+        (self.is_in_entry, self.inner_drains) = (true, 0);
         // Within a scope nothing is polled and the phase stays, so the clock need not be read for ticks, which begin where the
         // callback ended.
         if let Some(number) = self.scopes.another_entry() {
@@ -405,6 +412,7 @@ impl<R: Runtime> Entries<R> {
         self.resource = id.filter(|_| is_known).unwrap_or(0);
         self.resource_entry = (kind, site);
         self.callback_begins(now, kind, site);
+        self.is_nobodys = self.has_traces && id == Some(0);
     }
 
     /// Returns what an entry outside any scope is for: what its resource says. Without Node's traces its phase is all that is
@@ -436,6 +444,7 @@ impl<R: Runtime> Entries<R> {
     /// A callback begins now. What lies between it and the one before is reading from sockets, and is not its time.
     fn callback_begins(&mut self, now: Ticks, kind: Kind, site: SiteId) {
         (self.frame, self.kind, self.batch) = (Frame::Callback, kind, None);
+        self.is_nobodys = false;
         self.start.entry(kind);
         self.writer.begin_at(now, kind, site, TaskTimes::UNKNOWN);
     }

@@ -1,4 +1,4 @@
-//! Timers and ticks, which V8 enters as one: told apart, and counted.
+//! Timers and ticks, which V8 enters as one: told apart, and counted; and callbacks, which are not parted.
 
 use crate::guilty;
 use crate::nodes::{run, versions};
@@ -73,5 +73,20 @@ fn what_throws_hides_neither_callbacks_nor_ticks_after_it() {
         }
         let rounds = &all["rounds"];
         assert!(number(&rounds["ns"]) >= number(&rounds["worked"]["ticks"]), "Node {version}: {rounds}");
+    }
+}
+
+#[test]
+fn a_queue_of_the_programs_own_parts_nothing() {
+    for (version, node) in versions() {
+        let ended = run(&node, &[], "own-queues.cjs", &[]);
+        let all: Value =
+            serde_json::from_str(ended.said.trim()).unwrap_or_else(|_| panic!("{}", ended.complained));
+        // Ten timers, and the one that ends the wait; the drain of microtasks, and that after the wait.
+        for (what, count) in [("callback", 1), ("timers", 11), ("ticks", 1), ("microtasks", 2)] {
+            let told = &all[what];
+            assert_eq!(told["count"].as_u64(), Some(count), "Node {version}, {what}: {all}");
+            assert!(told["ns"].as_u64() >= told["worked"].as_u64(), "Node {version}, {what}: {all}");
+        }
     }
 }
