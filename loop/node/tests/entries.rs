@@ -502,3 +502,64 @@ fn a_drain_that_a_timer_or_a_tick_begins_parts_neither_timers_nor_rounds() {
     );
     assert_eq!(told(&replay(&timers(&events))), ["timer 100", "timer 200 x2", "tick 85 x0"]);
 }
+
+/// A promise of a file is resolved, and its drain has queued a tick.
+const PROMISE: &str = "150 trace b FSREQPROMISE 7 0\n200 enter\n= 0\n= 7\n300 left\n310 trace B RunMicrotasks 0 0\n\
+                       400 trace E RunMicrotasks 0 2\n410 enter\n= 0\n";
+/// Checkpoints are told.
+const CHECKPOINTS: &str = "9000000 checkpoint\n";
+
+#[test]
+fn ticks_after_what_is_called_outside_of_any_scope_are_a_drain_from_the_first_on() {
+    let drain = "700 trace B RunMicrotasks 0 0\n= 0\n720 trace E RunMicrotasks 0 1\n720 checkpoint\n730 left\n740 check\n";
+    let played = replay(&format!("{START}{PROMISE}{drain}"));
+    assert_eq!(
+        records(&played)[1..],
+        [
+            "poll work_done fs.promises 100",
+            "poll microtask microtask queue 90",
+            "poll tick nextTick queue 290",
+            "poll microtask microtask queue 20"
+        ]
+    );
+    let ticks = &snapshot(&played).drain[Queue::NextTick.index()];
+    assert_eq!((ticks.count(), ticks.sum_ns), (1, 290));
+    // Right while they run, and where the entry comes after an addon's callback, which has no name.
+    let unfinished = replay(&format!("{START}{PROMISE}{CHECKPOINTS}"));
+    assert_eq!(records(&unfinished)[3], "poll tick nextTick queue 8999590");
+    let addon = "200 enter\n= 0\n= 4711\n300 left\n310 enter\n= 0\n500 checkpoint\n510 left\n";
+    let told = records(&replay(&format!("{START}{addon}")));
+    assert_eq!(told[1..], ["poll other unnamed 100", "poll tick nextTick queue 190"]);
+}
+
+#[test]
+fn an_object_that_node_makes_after_a_promise_is_no_tick() {
+    let played = replay(&format!("{START}{PROMISE}450 left\n{CHECKPOINTS}"));
+    assert_eq!(records(&played)[3], "poll other Node itself 40");
+    assert_eq!(snapshot(&played).drain[Queue::NextTick.index()].count(), 0);
+}
+
+/// As after the end of a worker, whose scope is closed before.
+#[test]
+fn an_entry_for_nobody_is_one_of_ticks_once_that_is_known() {
+    let entry = |events: &str| {
+        let played = replay(&format!("{START}200 enter\n= 0\n= 0\n{events}{CHECKPOINTS}"));
+        (records(&played)[1].clone(), snapshot(&played).drain[Queue::NextTick.index()].count())
+    };
+    let ticks = |ns: u32| (format!("poll tick nextTick queue {ns}"), 1);
+    let node = |ns: u32| (format!("poll other Node itself {ns}"), 0);
+    assert_eq!(entry("500 checkpoint\n510 left\n"), ticks(300));
+    assert_eq!(entry("510 left\n"), node(310));
+    // Interrupted in a tick, which is a resource, and in a callback of the program's that is none.
+    assert_eq!(entry("400 blocks\n= 12\n500 checkpoint\n510 left\n"), ticks(300));
+    assert_eq!(entry("400 blocks\n= 0\n510 left\n"), node(310));
+    assert_eq!(entry("400 blocks\n= 12\n510 left\n"), node(310), "what has entered a resource itself");
+    // A tick that throws, and a finalizer.
+    assert_eq!(entry("400 threw\n= 12\n510 left\n"), ticks(310));
+    assert_eq!(entry("400 threw\n= 0\n510 left\n"), node(310));
+    // A name of the program's.
+    assert_eq!(entry("400 label mine\n= 12\n510 checkpoint\n520 left\n").0, "poll tick mine 310");
+    assert_eq!(entry("400 label mine\n= 0\n510 left\n"), ("poll other mine 310".to_owned(), 0));
+    let after = format!("{START}{PROMISE}420 label mine\n= 0\n450 left\n{CHECKPOINTS}");
+    assert_eq!(records(&replay(&after))[3], "poll other mine 40");
+}

@@ -70,10 +70,10 @@ impl<R: Runtime> Entries<R> {
         self.batch = Some(Batch { site, since: self.writer.last(), told });
     }
 
-    /// Tells whether a checkpoint would part what runs: members of a batch, or rounds of ticks.
+    /// Tells whether a checkpoint would part what runs, members of a batch or rounds of ticks, or says what it is.
     #[inline]
     pub fn needs_checkpoints(&self) -> bool {
-        self.is_in_entry && (self.batch.is_some() || self.frame == Frame::Tick)
+        self.is_in_entry && (self.batch.is_some() || self.frame == Frame::Tick || self.is_nobodys)
     }
 
     /// V8's queue of microtasks is empty. Between the members of a batch that is where one ends, and in Node's queue of ticks
@@ -83,6 +83,7 @@ impl<R: Runtime> Entries<R> {
             return;
         }
         self.is_thrown = false;
+        self.is_surely_ticks();
         match (self.frame, self.batch) {
             (Frame::Tick, _) => self.ticks_may_end(),
             (Frame::Callback, Some(batch)) if !std::mem::take(&mut self.is_parted) => self.member_ends(batch),
@@ -121,8 +122,11 @@ impl<R: Runtime> Entries<R> {
         self.writer.begin(self.kind, batch.site, TaskTimes::UNKNOWN);
     }
 
-    /// Tells the member that runs by itself, where it runs for long: it blocks the loop.
+    /// What runs blocks the loop. A member of a batch is told by itself, where it runs for long; ticks are told as such.
     pub fn part_what_blocks(&mut self) {
+        if self.frame == Frame::Callback && self.ask_for_ticks() {
+            self.becomes_ticks();
+        }
         let Some(batch) = self.batch.filter(|_| self.is_in_callback()) else { return };
         if let Told::With(before) = batch.told
             && self.is_long(batch.since, self.writer.clock().now())

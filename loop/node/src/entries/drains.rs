@@ -29,7 +29,7 @@ impl<R: Runtime> Entries<R> {
         self.writer.drain_begin(Queue::NextTick, 0);
         self.writer.begin_many(Kind::Tick, self.sites.ticks);
         self.frame = Frame::Tick;
-        self.is_round_sure = true;
+        (self.is_round_sure, self.is_nobodys) = (true, false);
     }
 
     fn ticks_end(&mut self) {
@@ -51,6 +51,12 @@ impl<R: Runtime> Entries<R> {
     pub(super) fn ticks_are_over(&mut self) {
         match self.is_round_sure {
             true => self.ticks_end(),
+            // Without a checkpoint it was none.
+            false if self.is_nobodys => {
+                self.is_no_ticks();
+                self.writer.end();
+                self.frame = Frame::None;
+            }
             false => self.writer.drain_forget(),
         }
     }
@@ -61,6 +67,7 @@ impl<R: Runtime> Entries<R> {
             return;
         }
         self.poll_has_returned(None);
+        self.is_surely_ticks();
         self.drain = match self.frame {
             Frame::Callback => match self.batch {
                 Some(batch) => {
@@ -80,6 +87,7 @@ impl<R: Runtime> Entries<R> {
                 // A stamp: what lies between the callback and here is Node's.
                 let now = self.writer.end();
                 self.enter_phase(now);
+                self.drains_outside();
                 self.writer.drain_begin(Queue::Microtask, 0);
                 Drain::After
             }

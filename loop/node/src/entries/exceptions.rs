@@ -18,9 +18,12 @@ use crate::names::Class;
 impl<R: Runtime> Entries<R> {
     /// An exception was caught by nobody.
     pub fn threw(&mut self) {
+        if self.ask_for_ticks() {
+            self.is_surely_ticks();
+        }
         self.writer.panicked();
         // A round of ticks that throws ends without its checkpoint.
-        self.is_round_sure |= self.frame == Frame::Tick;
+        self.is_round_sure |= self.frame == Frame::Tick && !self.is_nobodys;
         if self.batch.is_some() {
             // Without checkpoints it is not known whether the batch is left.
             self.is_thrown = self.has_checkpoints && matches!(self.drain, Drain::None);

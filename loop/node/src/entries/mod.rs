@@ -83,13 +83,14 @@ pub struct Entries<R> {
     /// The batch that runs is left by an exception, as far as is known.
     is_thrown: bool,
     has_polled: bool,
-    /// The entry that runs is outside of any scope, and for no resource: Node's own use of an object, or what it does after a drain.
+    /// The entry that runs is outside of any scope, and for no resource, and it is not known yet whether it is one of ticks: see
+    /// `outside`. How it is told meanwhile may be wrong.
     is_nobodys: bool,
     drain: Drain,
     /// Drains that the program has begun, within each other, inside of what runs.
     inner_drains: u32,
     /// The resource that the entry before was for, where that was one of the poll's and outside of any scope; 0 for none, and once
-    /// a scope is closed, or something else begins. See [`Entries::goes_on`].
+    /// a scope is closed, or something else begins. See [`Entries::goes_on`]. `UNKNOWN` where a drain came before, or it has no name.
     resource: u64,
     /// What that entry was.
     resource_entry: (Kind, SiteId),
@@ -277,7 +278,7 @@ impl<R: Runtime> Entries<R> {
     /// The loop turns inside an entry, as some addons have it do: what ran is over for the page.
     #[cold]
     fn abandon(&mut self) {
-        self.inner_drains = 0;
+        (self.inner_drains, self.is_nobodys) = (0, false);
         self.writer.end();
         if !matches!(std::mem::replace(&mut self.drain, Drain::None), Drain::None) {
             self.writer.drain_end(Queue::Microtask, 0);
@@ -305,7 +306,7 @@ impl<R: Runtime> Entries<R> {
         if self.is_in_entry || !matches!(self.drain, Drain::None) {
             return;
         }
-        (self.is_in_entry, self.inner_drains) = (true, 0);
+        (self.is_in_entry, self.is_nobodys, self.inner_drains) = (true, false, 0);
         // Within a scope nothing is polled and the phase stays, so the clock need not be read for ticks, which begin where the
         // callback ended.
         if let Some(number) = self.scopes.another_entry() {
@@ -386,7 +387,6 @@ impl<R: Runtime> Entries<R> {
     /// A callback begins now. What lies between it and the one before is reading from sockets, and is not its time.
     fn callback_begins(&mut self, now: Ticks, kind: Kind, site: SiteId) {
         (self.frame, self.kind, self.batch) = (Frame::Callback, kind, None);
-        self.is_nobodys = false;
         self.start.entry(kind);
         self.writer.begin_at(now, kind, site, TaskTimes::UNKNOWN);
     }

@@ -90,3 +90,45 @@ fn a_queue_of_the_programs_own_parts_nothing() {
         }
     }
 }
+
+#[test]
+fn ticks_after_what_node_calls_outside_of_any_scope_are_ticks_and_its_own_callbacks_are_none() {
+    for (version, node) in versions() {
+        let ended = run(&node, &[], "outside.cjs", &[]);
+        let all: Value =
+            serde_json::from_str(ended.said.trim()).unwrap_or_else(|_| panic!("{}", ended.complained));
+        for (source, told) in all.as_object().unwrap() {
+            let what = format!("Node {version}, {source}: {told}");
+            let number = |value: &Value| value.as_u64().unwrap();
+            let worked = number(&told["worked"]);
+            assert!(worked >= 5_000_000, "{what}");
+            match &**source {
+                "a finalizer" => {
+                    assert!(number(&told["other"]["ns"]) >= worked, "{what}");
+                    assert_eq!(number(&told["ticks"]["count"]), 0, "{what}");
+                }
+                _ => assert!(number(&told["ticks"]["ns"]) >= worked, "{what}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_flood_of_ticks_outside_of_any_scope_is_told_as_one_and_a_finalizer_is_not() {
+    for (version, node) in versions() {
+        for (fault, cause, culprit) in
+            [("flood", "nexttick", "nextTick queue"), ("finalizer", "callback", "Node itself")]
+        {
+            let ended = run(&node, &[], "outside.cjs", &[fault]);
+            let told: Vec<_> = ended
+                .incidents
+                .iter()
+                .map(|incident| (incident["cause"].as_str(), incident["culprit"]["label"].as_str()))
+                .collect();
+            let what = format!("Node {version}, {fault}: {}", ended.complained);
+            assert!(told.contains(&(Some(cause), Some(culprit))), "{told:?} {what}");
+            let other = if fault == "flood" { "Node itself" } else { "nextTick queue" };
+            assert!(told.iter().all(|(_, culprit)| *culprit != Some(other)), "{told:?} {what}");
+        }
+    }
+}
