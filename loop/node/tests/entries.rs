@@ -563,3 +563,38 @@ fn an_entry_for_nobody_is_one_of_ticks_once_that_is_known() {
     let after = format!("{START}{PROMISE}420 label mine\n= 0\n450 left\n{CHECKPOINTS}");
     assert_eq!(records(&replay(&after))[3], "poll other mine 40");
 }
+
+/// A check phase of these entries, each with its begin, what happens in it, and its end.
+fn check(entries: &[(u32, &str, u32)]) -> Played {
+    let entry = |&(at, what, end): &(u32, &str, u32)| format!("{at} enter\n= 0\n{what}{end} left\n");
+    let entries: String = entries.iter().map(entry).collect();
+    replay(&format!("{START}200 check\n= 0\n200 immediates\n{entries}9000000 checked\n{CHECKPOINTS}"))
+}
+
+/// Two destroy hooks, the program's immediates, and Node's own use of its list; then the same with ticks.
+#[test]
+fn of_immediates_of_nodes_own_no_ticks_are_made() {
+    let ticks = |played: &Played| snapshot(played).drain[Queue::NextTick.index()].count();
+    let hooks = [(200, "", 300), (300, "", 400), (400, "", 5_000_400), (5_000_400, "", 5_000_500)];
+    let played = check(&hooks);
+    let immediate = |ns: u32| format!("check immediate immediates {ns}");
+    assert_eq!((&records(&played)[1..], ticks(&played)), (&[immediate(100), immediate(5_000_000)][..], 0));
+    let mut all = hooks.to_vec();
+    all.push((5_000_500, "5000700 checkpoint\n", 5_000_710));
+    let played = check(&all);
+    assert_eq!(records(&played).last().unwrap(), "check tick nextTick queue 200");
+    assert_eq!(ticks(&played), 1);
+}
+
+#[test]
+fn a_second_entry_of_immediates_that_blocks_is_the_programs_where_a_resource_is_entered() {
+    let played =
+        check(&[(200, "", 300), (300, "4000000 blocks\n= 12\n", 5_000_300), (5_000_300, "", 5_000_400)]);
+    assert_eq!(
+        records(&played)[1..],
+        ["check immediate immediates 100", "check immediate immediates 5000000"]
+    );
+    // Node's own use of its list, which waits for a processor.
+    let played = check(&[(200, "", 300), (300, "4000000 blocks\n= 0\n", 5_000_300)]);
+    assert_eq!(records(&played)[1..], ["check immediate immediates 100"]);
+}

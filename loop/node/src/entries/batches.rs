@@ -109,7 +109,7 @@ impl<R: Runtime> Entries<R> {
         self.batch = Some(Batch { since: now, told, ..batch });
     }
 
-    fn is_long(&self, since: Ticks, now: Ticks) -> bool {
+    pub(super) fn is_long(&self, since: Ticks, now: Ticks) -> bool {
         self.writer.clock().ns_between(since, now) >= LONG_NS
     }
 
@@ -127,6 +127,7 @@ impl<R: Runtime> Entries<R> {
         if self.frame == Frame::Callback && self.ask_for_ticks() {
             self.becomes_ticks();
         }
+        self.part_what_is_untold();
         let Some(batch) = self.batch.filter(|_| self.is_in_callback()) else { return };
         if let Told::With(before) = batch.told
             && self.is_long(batch.since, self.writer.clock().now())

@@ -51,12 +51,7 @@ impl<R: Runtime> Entries<R> {
     pub(super) fn ticks_are_over(&mut self) {
         match self.is_round_sure {
             true => self.ticks_end(),
-            // Without a checkpoint it was none.
-            false if self.is_nobodys => {
-                self.is_no_ticks();
-                self.writer.end();
-                self.frame = Frame::None;
-            }
+            false if self.is_nobodys => self.ends_without_ticks(),
             false => self.writer.drain_forget(),
         }
     }

@@ -23,6 +23,7 @@
 mod batches;
 mod drains;
 mod exceptions;
+mod immediates;
 mod labels;
 mod outside;
 mod polls;
@@ -82,6 +83,8 @@ pub struct Entries<R> {
     is_round_sure: bool,
     /// The batch that runs is left by an exception, as far as is known.
     is_thrown: bool,
+    /// Node has immediates of its own, beside the program's.
+    has_natives: bool,
     has_polled: bool,
     /// The entry that runs is outside of any scope, and for no resource, and it is not known yet whether it is one of ticks: see
     /// `outside`. How it is told meanwhile may be wrong.
@@ -168,6 +171,7 @@ impl<R: Runtime> Entries<R> {
             is_parted: false,
             is_round_sure: false,
             is_thrown: false,
+            has_natives: false,
             recording: recording.map(Box::new),
         }
     }
@@ -367,6 +371,7 @@ impl<R: Runtime> Entries<R> {
             }
             // The page is told of nothing: what lies between a callback and its drains is Node's.
             Part::Node => {}
+            Part::Ticks if class == Class::Immediates && !has_no_list => self.ticks_begin_after_immediates(),
             Part::Ticks => self.ticks_begin(),
         }
     }
@@ -412,6 +417,7 @@ impl<R: Runtime> Entries<R> {
                 }
             },
             Frame::Tick => self.ticks_are_over(),
+            Frame::None if self.has_natives => self.untold_ends(),
             Frame::None => {
                 self.writer.end();
             }

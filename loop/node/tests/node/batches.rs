@@ -132,3 +132,14 @@ fn a_flood_of_ticks_outside_of_any_scope_is_told_as_one_and_a_finalizer_is_not()
         }
     }
 }
+
+#[test]
+fn immediates_beside_those_of_nodes_own_are_no_ticks() {
+    for (version, node) in versions() {
+        let ended = run(&node, &[], "destroy-hook.cjs", &[]);
+        let all: Value =
+            serde_json::from_str(ended.said.trim()).unwrap_or_else(|_| panic!("{}", ended.complained));
+        assert_eq!(all["ticks"], 0, "Node {version}: {all}");
+        assert!(all["immediates"].as_u64() >= all["worked"].as_u64(), "Node {version}: {all}");
+    }
+}
