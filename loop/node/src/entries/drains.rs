@@ -58,7 +58,7 @@ impl<R: Runtime> Entries<R> {
 
     pub(super) fn microtasks_begin(&mut self) {
         if self.is_programs_drain() {
-            self.inner_drains += 1;
+            self.inner_drains = self.inner_drains.saturating_add(1);
             return;
         }
         self.poll_has_returned(None);

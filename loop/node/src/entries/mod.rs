@@ -67,6 +67,11 @@ enum Part {
 #[repr(C, align(64))]
 pub struct Entries<R> {
     is_in_entry: bool,
+    /// The entry that runs is outside of any scope, and for no resource, and it is not known yet whether it is one of ticks: see
+    /// `outside`. How it is told meanwhile may be wrong.
+    is_nobodys: bool,
+    /// Drains that the program has begun, within each other, inside of what runs.
+    inner_drains: u16,
     frame: Frame,
     /// Where libuv is.
     phase: Phase,
@@ -86,12 +91,7 @@ pub struct Entries<R> {
     /// Node has immediates of its own, beside the program's.
     has_natives: bool,
     has_polled: bool,
-    /// The entry that runs is outside of any scope, and for no resource, and it is not known yet whether it is one of ticks: see
-    /// `outside`. How it is told meanwhile may be wrong.
-    is_nobodys: bool,
     drain: Drain,
-    /// Drains that the program has begun, within each other, inside of what runs.
-    inner_drains: u32,
     /// The resource that the entry before was for, where that was one of the poll's and outside of any scope; 0 for none, and once
     /// a scope is closed, or something else begins. See [`Entries::goes_on`]. `UNKNOWN` where a drain came before, or it has no name.
     resource: u64,

@@ -58,7 +58,8 @@ async function measure(begin) {
   const after = loopscope.counts();
   const difference = (of, name, what) => (after[of][name]?.[what] ?? 0) - (before[of][name]?.[what] ?? 0);
   const ticks = { count: difference('drains', 'nexttick', 'count'), ns: difference('drains', 'nexttick', 'ns') };
-  return { worked, ticks, other: { ns: difference('kinds', 'other', 'ns') } };
+  const [other, immediates] = ['other', 'immediate'].map((kind) => ({ ns: difference('kinds', kind, 'ns') }));
+  return { worked, ticks, other, immediates };
 }
 
 function flood(end) {
