@@ -27,10 +27,15 @@ const collect = vm.runInNewContext('gc');
 let registry;
 
 async function finalize(callback) {
-  registry = new FinalizationRegistry(callback);
-  (() => registry.register({}, 0))();
+  let register;
+  const finalized = new Promise((done) => {
+    registry = new FinalizationRegistry(() => done(callback()));
+    register = () => registry.register({}, 0);
+  });
+  register();
   await later(20);
   collect();
+  return finalized;
 }
 
 async function close() {
@@ -43,7 +48,7 @@ async function close() {
 const sources = {
   'a promise of a file': () => fs.promises.stat('/').then(tick),
   'a handle of a file': close,
-  import: () => import('node:punycode').then(tick),
+  import: () => import('node:string_decoder').then(tick),
   webcrypto: () => webcrypto.subtle.digest('SHA-256', Buffer.from('a')).then(tick),
   WebAssembly: () => WebAssembly.compile(new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0])).then(tick),
   'the end of a worker': () => new Promise((end) => new Worker('0', { eval: true }).on('exit', () => end(tick()))),

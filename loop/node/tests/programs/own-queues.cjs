@@ -29,33 +29,44 @@ const evaluateOften = () => {
 
 const later = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-// What was told of a kind or a queue while `begin` ran, and 50 ms after it.
+// What was told of a kind or a queue while `begin` ran, and one timer.
 async function measure(of, name, begin) {
   worked = 0;
   const before = loopscope.counts();
-  begin();
-  await later(50);
+  await new Promise(begin);
+  await later(1);
   const after = loopscope.counts();
   const number = (counts, what) => (counts[of][name] ? counts[of][name][what] : 0);
   const difference = (what) => number(after, what) - number(before, what);
   return { count: difference('count'), ns: difference('ns'), worked };
 }
 
-function timers() {
-  for (let number = 0; number < 10; number += 1) setTimeout(evaluate, 1);
+function timers(done) {
+  for (let number = 1; number <= 10; number += 1) {
+    setTimeout(() => {
+      evaluate();
+      if (number === 10) done();
+    }, 1);
+  }
   work(5);
   worked = 0;
 }
+
+// Evaluates, and is done.
+const last = (done) => () => {
+  evaluateOften();
+  done();
+};
 
 (async () => {
   await later(50);
   console.log(
     JSON.stringify({
-      callback: await measure('kinds', 'work_done', () => fs.stat('/', evaluateOften)),
+      callback: await measure('kinds', 'work_done', (done) => fs.stat('/', last(done))),
       timers: await measure('kinds', 'timer', timers),
-      ticks: await measure('drains', 'nexttick', () => fs.stat('/', () => process.nextTick(evaluateOften))),
+      ticks: await measure('drains', 'nexttick', (done) => fs.stat('/', () => process.nextTick(last(done)))),
       // Beside that drain there is the one in which this goes on, after the timer.
-      microtasks: await measure('drains', 'microtask', () => fs.stat('/', () => Promise.resolve().then(evaluateOften))),
+      microtasks: await measure('drains', 'microtask', (done) => fs.stat('/', () => Promise.resolve().then(last(done)))),
     }),
   );
 })();
