@@ -80,7 +80,7 @@ impl<R: Runtime> Entries<R> {
             }
             Frame::None => {
                 // A stamp: what lies between the callback and here is Node's.
-                let now = self.writer.end();
+                let now = if self.is_in_entry { self.untold_ends() } else { self.writer.end() };
                 self.enter_phase(now);
                 self.drains_outside();
                 self.writer.drain_begin(Queue::Microtask, 0);

@@ -10,7 +10,7 @@
 use super::drains::Drain;
 use super::{Entries, Frame, Runtime};
 use crate::names::Class;
-use loopscope_probe::{Kind, SiteId, TaskTimes};
+use loopscope_probe::{Kind, SiteId, TaskTimes, Ticks};
 
 impl<R: Runtime> Entries<R> {
     /// Returns what the innermost scope is told as, where it is that of immediates.
@@ -33,17 +33,18 @@ impl<R: Runtime> Entries<R> {
         if self.immediates_scope().is_some() {
             self.has_natives = true;
             self.writer.drain_forget();
-            return self.untold_ends();
+            self.untold_ends();
+            return;
         }
         self.is_no_ticks();
         self.writer.end();
         self.frame = Frame::None;
     }
 
-    /// An entry of which nothing is told so far ends, in a program in which Node has immediates of its own: what is long is no
-    /// shortening of a list.
+    /// An entry of which nothing is told so far ends, or comes to a drain, in a program in which Node has immediates of its own: what
+    /// is long is no shortening of a list. Returns when.
     #[cold]
-    pub(super) fn untold_ends(&mut self) {
+    pub(super) fn untold_ends(&mut self) -> Ticks {
         let now = self.writer.clock().now();
         if let Some((kind, site)) = self.immediates_scope()
             && self.is_long(self.writer.last(), now)
@@ -51,7 +52,7 @@ impl<R: Runtime> Entries<R> {
             self.writer.drained();
             self.writer.begin(kind, site, TaskTimes::UNKNOWN);
         }
-        self.writer.end_at(now);
+        self.writer.end_at(now)
     }
 
     /// An entry of which nothing is told blocks the loop, and the program runs for a resource: it is the batch of immediates.

@@ -417,7 +417,9 @@ impl<R: Runtime> Entries<R> {
                 }
             },
             Frame::Tick => self.ticks_are_over(),
-            Frame::None if self.has_natives => self.untold_ends(),
+            Frame::None if self.has_natives => {
+                self.untold_ends();
+            }
             Frame::None => {
                 self.writer.end();
             }
@@ -472,11 +474,15 @@ impl<R: Runtime> Entries<R> {
     }
 
     fn scope_begins(&mut self, name: NameId, id: u64) {
-        if self.scopes.is_empty() && !self.is_in_entry {
-            self.writer.drained();
-        }
-        if !self.is_in_entry && id != self.resource {
-            self.resource = 0;
+        if !self.is_in_entry {
+            match self.scopes.is_empty() {
+                true => self.writer.drained(),
+                // Node calls back in the scope of immediates.
+                false => self.has_natives |= self.scopes.is_untold(),
+            }
+            if id != self.resource {
+                self.resource = 0;
+            }
         }
         self.scopes.begin(name, id);
     }

@@ -99,3 +99,22 @@ fn a_second_entry_of_immediates_that_blocks_is_the_programs_where_a_resource_is_
     let played = check(&[(200, "", 300), (300, "4000000 blocks\n= 0\n", 5_000_300)]);
     assert_eq!(records(&played)[1..], ["check immediate immediates 100"]);
 }
+
+/// The end of a worker: an object is made, then comes the callback, then its ticks.
+#[test]
+fn ticks_of_an_immediate_of_nodes_own_are_not_lost() {
+    let worker =
+        "250 left\n250 trace b WORKER_CALLBACK 7 0\n250 enter\n300 left\n300 trace e WORKER_CALLBACK 7 0\n";
+    let events = format!(
+        "200 check\n= 0\n200 immediates\n200 enter\n= 0\n{worker}300 enter\n= 0\n5000300 left\n5000310 checked\n{CHECKPOINTS}"
+    );
+    let told = records(&replay(&format!("{START}{events}")));
+    let expected =
+        ["check immediate immediates 50", "check async worker 50", "check immediate immediates 5000000"];
+    assert_eq!(told[1..], expected);
+    // The same where a tick has queued a promise.
+    let drain = "5000300 trace B RunMicrotasks 0 0\n5000350 trace E RunMicrotasks 0 1\n5000400 left\n";
+    let told = records(&replay(&format!("{START}{}", events.replace("5000300 left\n", drain))));
+    assert_eq!(told[1..4], expected);
+    assert_eq!(told[4..], ["check microtask microtask queue 50"]);
+}
