@@ -1,5 +1,11 @@
 //! What the state machine makes of sequences that a recording does not have: in virtual time.
 
+#[path = "entries/exceptions.rs"]
+mod exceptions;
+#[path = "entries/outside.rs"]
+mod outside;
+#[path = "entries/programs_drains.rs"]
+mod programs_drains;
 mod replay;
 
 use loopscope_probe::Queue;
@@ -172,7 +178,8 @@ fn what_another_addons_handle_enters_beside_the_immediates_is_none_of_them() {
 
 #[test]
 fn a_drain_that_v8_was_told_to_abandon_does_not_run_for_ever() {
-    let events = "200 enter\n= 0\n= 0\n300 trace B RunMicrotasks 0 0\n900 left\n1000 enter\n= 0\n1100 left\n";
+    let events =
+        "200 enter\n= 0\n= 0\n300 trace B RunMicrotasks 0 0\n= 0\n900 left\n1000 enter\n= 0\n1100 left\n";
     let played = replay(&format!("{START}{events}"));
     assert_eq!(records(&played).last().unwrap(), "poll other Node itself 100");
     assert_eq!(snapshot(&played).drain[Queue::Microtask.index()].sum_ns, 600);
@@ -295,7 +302,7 @@ fn a_name_of_the_programs_is_that_of_the_whole_callback_and_of_the_whole_drain()
 
 #[test]
 fn a_name_in_a_batch_is_that_of_one_member() {
-    let events = "200 check\n= 0\n200 trace X CheckImmediate 0 0\n200 enter\n300 label first\n400 trace B RunMicrotasks 0 0\n\
+    let events = "200 check\n= 0\n200 trace X CheckImmediate 0 0\n200 enter\n300 label first\n400 trace B RunMicrotasks 0 0\n= 0\n\
                   450 trace E RunMicrotasks 0 1\n600 left\n600 ends CheckImmediate\n610 checked\n";
     let played = replay(&format!("{START}{events}"));
     assert_eq!(
@@ -365,7 +372,8 @@ fn a_timer_that_blocks_behind_others_is_told_by_itself_while_it_does() {
 
 #[test]
 fn promises_part_the_members_of_a_batch_and_are_a_drain() {
-    let drain = |at: u32| format!("{at} trace B RunMicrotasks 0 0\n{} trace E RunMicrotasks 0 1\n", at + 50);
+    let drain =
+        |at: u32| format!("{at} trace B RunMicrotasks 0 0\n= 0\n{} trace E RunMicrotasks 0 1\n", at + 50);
     let events = format!(
         "{}450 checkpoint\n500 checkpoint\n600 checkpoint\n{}750 checkpoint\n800 left\n",
         drain(400),
@@ -400,11 +408,17 @@ fn rounds_of_ticks_are_counted_one_for_one() {
     };
     // As ever, it begins where the callback has ended: at 300.
     assert_eq!(scope("500 checkpoint\n510 left\n"), (1, 200), "what comes after the last tick is Node's");
-    let promises = "500 trace B RunMicrotasks 0 0\n700 trace E RunMicrotasks 0 3\n700 checkpoint\n";
+    let promises = "500 trace B RunMicrotasks 0 0\n= 0\n700 trace E RunMicrotasks 0 3\n700 checkpoint\n";
     assert_eq!(scope(&format!("{promises}710 left\n")), (1, 200));
     assert_eq!(
         scope(&format!("{promises}900 checkpoint\n910 left\n")),
         (2, 400),
         "promises have queued a tick"
     );
+    assert_eq!(
+        scope(&format!("{promises}900 threw\n900 left\n")),
+        (2, 400),
+        "promises have queued a tick that throws"
+    );
+    assert_eq!(scope("500 threw\n500 left\n"), (1, 200), "the first tick throws");
 }

@@ -50,7 +50,7 @@ impl<R: Runtime> Entries<R> {
 
     /// All timers that are due, or all immediates, are one entry.
     pub(super) fn batch_begins(&mut self, kind: Kind, site: SiteId) {
-        (self.frame, self.kind, self.is_parted) = (Frame::Callback, kind, false);
+        (self.frame, self.kind, self.is_parted, self.is_thrown) = (Frame::Callback, kind, false, false);
         self.start.entry(kind);
         self.member_begins(site);
     }
@@ -70,10 +70,10 @@ impl<R: Runtime> Entries<R> {
         self.batch = Some(Batch { site, since: self.writer.last(), told });
     }
 
-    /// Tells whether a checkpoint would part what runs: members of a batch, or rounds of ticks.
+    /// Tells whether a checkpoint would part what runs, members of a batch or rounds of ticks, or says what it is.
     #[inline]
     pub fn needs_checkpoints(&self) -> bool {
-        self.is_in_entry && (self.batch.is_some() || self.frame == Frame::Tick)
+        self.is_in_entry && (self.batch.is_some() || self.frame == Frame::Tick || self.is_nobodys)
     }
 
     /// V8's queue of microtasks is empty. Between the members of a batch that is where one ends, and in Node's queue of ticks
@@ -82,6 +82,8 @@ impl<R: Runtime> Entries<R> {
         if !self.is_in_entry || !matches!(self.drain, Drain::None) {
             return;
         }
+        self.is_thrown = false;
+        self.is_surely_ticks();
         match (self.frame, self.batch) {
             (Frame::Tick, _) => self.ticks_may_end(),
             (Frame::Callback, Some(batch)) if !std::mem::take(&mut self.is_parted) => self.member_ends(batch),
@@ -107,7 +109,7 @@ impl<R: Runtime> Entries<R> {
         self.batch = Some(Batch { since: now, told, ..batch });
     }
 
-    fn is_long(&self, since: Ticks, now: Ticks) -> bool {
+    pub(super) fn is_long(&self, since: Ticks, now: Ticks) -> bool {
         self.writer.clock().ns_between(since, now) >= LONG_NS
     }
 
@@ -120,8 +122,12 @@ impl<R: Runtime> Entries<R> {
         self.writer.begin(self.kind, batch.site, TaskTimes::UNKNOWN);
     }
 
-    /// Tells the member that runs by itself, where it runs for long: it blocks the loop.
+    /// What runs blocks the loop. A member of a batch is told by itself, where it runs for long; ticks are told as such.
     pub fn part_what_blocks(&mut self) {
+        if self.frame == Frame::Callback && self.ask_for_ticks() {
+            self.becomes_ticks();
+        }
+        self.part_what_is_untold();
         let Some(batch) = self.batch.filter(|_| self.is_in_callback()) else { return };
         if let Told::With(before) = batch.told
             && self.is_long(batch.since, self.writer.clock().now())

@@ -3,10 +3,11 @@
 //! Node runs its queue of ticks in rounds: all ticks, then a checkpoint of V8's microtasks, and again where these have queued
 //! further ticks. A round is a drain. Its checkpoint tells the end of one; that a further one begins is known only by its end,
 //! so what comes after a checkpoint is taken for one, and forgotten where the entry ends without.
+//!
+//! A drain that the program begins in the middle of its own code is none of these, and a part of what runs.
 
 use super::{Entries, Frame, Runtime};
-use loopscope_probe::Inside;
-use loopscope_probe::{Kind, Queue};
+use loopscope_probe::{Inside, Kind, Phase, Queue};
 
 /// A drain of microtasks that runs, and what it interrupted.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ impl<R: Runtime> Entries<R> {
         self.writer.drain_begin(Queue::NextTick, 0);
         self.writer.begin_many(Kind::Tick, self.sites.ticks);
         self.frame = Frame::Tick;
-        self.is_round_sure = true;
+        (self.is_round_sure, self.is_nobodys) = (true, false);
     }
 
     fn ticks_end(&mut self) {
@@ -50,18 +51,22 @@ impl<R: Runtime> Entries<R> {
     pub(super) fn ticks_are_over(&mut self) {
         match self.is_round_sure {
             true => self.ticks_end(),
+            false if self.is_nobodys => self.ends_without_ticks(),
             false => self.writer.drain_forget(),
         }
     }
 
     pub(super) fn microtasks_begin(&mut self) {
-        if !matches!(self.drain, Drain::None) {
+        if self.is_programs_drain() {
+            self.inner_drains = self.inner_drains.saturating_add(1);
             return;
         }
         self.poll_has_returned(None);
+        self.is_surely_ticks();
         self.drain = match self.frame {
             Frame::Callback => match self.batch {
                 Some(batch) => {
+                    self.is_thrown = false;
                     self.batch_part_ends(batch);
                     self.writer.drain_begin(Queue::Microtask, 0);
                     Drain::InBatch
@@ -75,8 +80,9 @@ impl<R: Runtime> Entries<R> {
             }
             Frame::None => {
                 // A stamp: what lies between the callback and here is Node's.
-                let now = self.writer.end();
+                let now = if self.is_in_entry { self.untold_ends() } else { self.writer.end() };
                 self.enter_phase(now);
+                self.drains_outside();
                 self.writer.drain_begin(Queue::Microtask, 0);
                 Drain::After
             }
@@ -86,7 +92,26 @@ impl<R: Runtime> Entries<R> {
         self.writer.begin_many(Kind::Microtask, site);
     }
 
+    /// Tells whether the program begins this drain, in the middle of its own code, and not Node, between two callbacks: that of a
+    /// `vm` context which has a queue of its own (`microtaskMode`). It is a part of what runs.
+    fn is_programs_drain(&mut self) -> bool {
+        if self.inner_drains > 0 || !matches!(self.drain, Drain::None) {
+            return true;
+        }
+        match (self.frame, self.batch) {
+            (Frame::None, _) => false,
+            // Within a callback Node drains nothing; of a main script that is a module the callback is not known.
+            (Frame::Callback, None) if !self.is_nobodys => self.told != Phase::MAIN,
+            // Between two callbacks, or two ticks, no resource is entered.
+            _ => self.ask(|runtime| runtime.async_id()).is_some_and(|id| id != 0),
+        }
+    }
+
     pub(super) fn microtasks_end(&mut self, count: u64) {
+        if let Some(others) = self.inner_drains.checked_sub(1) {
+            self.inner_drains = others;
+            return;
+        }
         let drain = std::mem::replace(&mut self.drain, Drain::None);
         if matches!(drain, Drain::None) {
             return;

@@ -15,6 +15,11 @@ impl<R: Runtime> Entries<R> {
             self.writer.begin_many(Kind::Microtask, site);
             return false;
         }
+        match self.ask_for_ticks() {
+            true => self.is_surely_ticks(),
+            false if self.is_nobodys && self.frame == Frame::Tick => self.is_no_ticks(),
+            false => {}
+        }
         match (self.frame, self.batch) {
             (Frame::None, _) => false,
             (Frame::Tick, _) => {

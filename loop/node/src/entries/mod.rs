@@ -22,7 +22,10 @@
 
 mod batches;
 mod drains;
+mod exceptions;
+mod immediates;
 mod labels;
+mod outside;
 mod polls;
 mod runtime;
 mod scopes;
@@ -64,6 +67,11 @@ enum Part {
 #[repr(C, align(64))]
 pub struct Entries<R> {
     is_in_entry: bool,
+    /// The entry that runs is outside of any scope, and for no resource, and it is not known yet whether it is one of ticks: see
+    /// `outside`. How it is told meanwhile may be wrong.
+    is_nobodys: bool,
+    /// Drains that the program has begun, within each other, inside of what runs.
+    inner_drains: u16,
     frame: Frame,
     /// Where libuv is.
     phase: Phase,
@@ -78,10 +86,14 @@ pub struct Entries<R> {
     is_parted: bool,
     /// What runs as a round of ticks is one: it is known that a tick ran in it.
     is_round_sure: bool,
+    /// The batch that runs is left by an exception, as far as is known.
+    is_thrown: bool,
+    /// Node has immediates of its own, beside the program's.
+    has_natives: bool,
     has_polled: bool,
     drain: Drain,
     /// The resource that the entry before was for, where that was one of the poll's and outside of any scope; 0 for none, and once
-    /// a scope is closed, or something else begins. See [`Entries::goes_on`].
+    /// a scope is closed, or something else begins. See [`Entries::goes_on`]. `UNKNOWN` where a drain came before, or it has no name.
     resource: u64,
     /// What that entry was.
     resource_entry: (Kind, SiteId),
@@ -143,12 +155,14 @@ impl<R: Runtime> Entries<R> {
             is_in_entry: true,
             frame: Frame::Callback,
             drain: Drain::None,
+            inner_drains: 0,
             scopes: Scopes::new(),
             immediates: immediates.map(|(name, _)| name),
             kind: Kind::Other,
             resource: 0,
             resource_entry: (Kind::Other, SiteId::NONE),
             has_polled: false,
+            is_nobodys: false,
             unnamed: 0,
             pool_jobs: 0,
             start,
@@ -156,6 +170,8 @@ impl<R: Runtime> Entries<R> {
             has_checkpoints: false,
             is_parted: false,
             is_round_sure: false,
+            is_thrown: false,
+            has_natives: false,
             recording: recording.map(Box::new),
         }
     }
@@ -266,6 +282,7 @@ impl<R: Runtime> Entries<R> {
     /// The loop turns inside an entry, as some addons have it do: what ran is over for the page.
     #[cold]
     fn abandon(&mut self) {
+        (self.inner_drains, self.is_nobodys) = (0, false);
         self.writer.end();
         if !matches!(std::mem::replace(&mut self.drain, Drain::None), Drain::None) {
             self.writer.drain_end(Queue::Microtask, 0);
@@ -293,7 +310,7 @@ impl<R: Runtime> Entries<R> {
         if self.is_in_entry || !matches!(self.drain, Drain::None) {
             return;
         }
-        self.is_in_entry = true;
+        (self.is_in_entry, self.is_nobodys, self.inner_drains) = (true, false, 0);
         // Within a scope nothing is polled and the phase stays, so the clock need not be read for ticks, which begin where the
         // callback ended.
         if let Some(number) = self.scopes.another_entry() {
@@ -333,30 +350,15 @@ impl<R: Runtime> Entries<R> {
         now
     }
 
-    /// Asks for which resource an entry outside of any scope is.
-    #[inline]
-    fn resource_of_entry(&mut self) -> Option<u64> {
-        let is_asked = self.has_traces && self.told != Phase::MAIN;
-        if is_asked { self.ask(|runtime| runtime.async_id()) } else { None }
-    }
-
-    /// Tells whether an entry for this resource goes on with what the one before was for: a parser of HTTP that has found the next
-    /// thing in what was read, or is through with it. It begins where that one ended, and the clock need not be read: between
-    /// the two nothing was read from a socket, and nothing else ran.
-    #[inline]
-    fn goes_on(&self, id: Option<u64>) -> bool {
-        self.resource != 0 && id == Some(self.resource)
-    }
-
     /// The entry of this number within the innermost scope begins, at this moment or now.
     #[inline]
     fn begins_in_scope(&mut self, number: u32, at: Option<Ticks>) {
-        let Some(&Scope { name, id, .. }) = self.scopes.last() else { return };
+        let Some(&Scope { name, id, has_no_list, .. }) = self.scopes.last() else { return };
         let Some(Named { class, kind, site, .. }) = self.names.get(name) else {
             let now = at.unwrap_or_else(|| self.writer.clock().now());
             return self.callback_begins(now, Kind::Other, self.sites.unnamed);
         };
-        match self.part(number, id, class) {
+        match self.part(number, id, class, has_no_list) {
             Part::Callback => {
                 let kind = if self.told == Phase::CLOSE { Kind::Close } else { kind };
                 match class {
@@ -369,6 +371,7 @@ impl<R: Runtime> Entries<R> {
             }
             // The page is told of nothing: what lies between a callback and its drains is Node's.
             Part::Node => {}
+            Part::Ticks if class == Class::Immediates && !has_no_list => self.ticks_begin_after_immediates(),
             Part::Ticks => self.ticks_begin(),
         }
     }
@@ -376,56 +379,13 @@ impl<R: Runtime> Entries<R> {
     /// Tells which part of a scope an entry is. The callback comes first, and the queue of ticks last, when Node has left the
     /// resource. Between the two Node shortens a list where JavaScript ran for several resources, as it does for timers and
     /// immediates: the same on all versions. A callback that does so itself (`runInAsyncScope`) has that told as ticks.
-    fn part(&mut self, number: u32, id: u64, class: Class) -> Part {
+    fn part(&mut self, number: u32, id: u64, class: Class, has_no_list: bool) -> Part {
         match (number, class) {
             (1, _) => Part::Callback,
-            (2, Class::Timers | Class::Immediates) => Part::Node,
+            (2, Class::Timers | Class::Immediates) if !has_no_list => Part::Node,
             _ if id == 0 => Part::Ticks,
             _ if self.ask(|runtime| runtime.async_id()) == Some(id) => Part::Callback,
             _ => Part::Ticks,
-        }
-    }
-
-    /// Returns the resource of an entry in the scope of immediates that is for none of them: a handle of another addon's.
-    fn other_in_check(&mut self) -> Option<u64> {
-        let id = if self.scopes.is_untold() { self.ask(|runtime| runtime.async_id()) } else { None };
-        id.filter(|id| *id != 0)
-    }
-
-    /// An entry outside any scope begins, for this resource.
-    fn begins_without_scope(&mut self, now: Ticks, id: Option<u64>) {
-        // What the entry before it left behind was drained meanwhile.
-        self.writer.drained();
-        let (kind, site) = self.without_scope(id);
-        let is_known = self.told == Phase::POLL && site != self.sites.unnamed;
-        self.resource = id.filter(|_| is_known).unwrap_or(0);
-        self.resource_entry = (kind, site);
-        self.callback_begins(now, kind, site);
-    }
-
-    /// Returns what an entry outside any scope is for: what its resource says. Without Node's traces its phase is all that is
-    /// known.
-    fn without_scope(&mut self, id: Option<u64>) -> (Kind, SiteId) {
-        if self.told == Phase::MAIN {
-            return (Kind::Other, self.sites.main);
-        }
-        if self.has_traces {
-            if id == Some(0) {
-                return (Kind::Other, self.sites.node);
-            }
-            let name = id.and_then(|id| self.resources.provider(id));
-            if let Some(named) = name.and_then(|name| self.names.get(name)) {
-                return (named.kind, named.site);
-            }
-        }
-        match self.told {
-            Phase::TIMERS => (Kind::Timer, self.sites.timers),
-            Phase::CHECK => (Kind::Immediate, self.sites.immediates),
-            Phase::CLOSE if !self.has_traces => (Kind::Close, self.sites.closing),
-            _ => {
-                self.unnamed += 1;
-                (Kind::Other, self.sites.unnamed)
-            }
         }
     }
 
@@ -446,12 +406,20 @@ impl<R: Runtime> Entries<R> {
         }
         match std::mem::replace(&mut self.frame, Frame::None) {
             Frame::Callback => match self.batch.take() {
-                Some(batch) => self.batch_part_ends(batch),
+                Some(batch) => {
+                    self.batch_part_ends(batch);
+                    if std::mem::take(&mut self.is_thrown) {
+                        self.batch_goes_on();
+                    }
+                }
                 None => {
                     self.writer.end();
                 }
             },
             Frame::Tick => self.ticks_are_over(),
+            Frame::None if self.has_natives => {
+                self.untold_ends();
+            }
             Frame::None => {
                 self.writer.end();
             }
@@ -506,11 +474,15 @@ impl<R: Runtime> Entries<R> {
     }
 
     fn scope_begins(&mut self, name: NameId, id: u64) {
-        if self.scopes.is_empty() && !self.is_in_entry {
-            self.writer.drained();
-        }
-        if !self.is_in_entry && id != self.resource {
-            self.resource = 0;
+        if !self.is_in_entry {
+            match self.scopes.is_empty() {
+                true => self.writer.drained(),
+                // Node calls back in the scope of immediates.
+                false => self.has_natives |= self.scopes.is_untold(),
+            }
+            if id != self.resource {
+                self.resource = 0;
+            }
         }
         self.scopes.begin(name, id);
     }
@@ -539,11 +511,6 @@ impl<R: Runtime> Entries<R> {
     /// Tells whether a callback runs, and no queue is drained inside of it.
     pub fn is_in_callback(&self) -> bool {
         self.frame == Frame::Callback && matches!(self.drain, Drain::None)
-    }
-
-    /// An exception was caught by nobody.
-    pub fn threw(&mut self) {
-        self.writer.panicked();
     }
 
     /// Nothing is told for a while. Called within an entry.

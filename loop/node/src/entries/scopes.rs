@@ -12,8 +12,10 @@ pub(super) struct Scope {
     pub(super) name: NameId,
     /// The resource that is called; 0 for none.
     pub(super) id: u64,
-    /// Entries so far.
+    /// Entries so far, since the batch that runs in it went on after an exception.
     pub(super) entries: u32,
+    /// Node has emptied its list of resources, so it need not shorten it.
+    pub(super) has_no_list: bool,
 }
 
 /// The scopes that are open.
@@ -67,6 +69,11 @@ impl Scopes {
         Some(scope.entries)
     }
 
+    /// Returns the innermost, to be changed.
+    pub(super) fn last_mut(&mut self) -> Option<&mut Scope> {
+        self.open.last_mut()
+    }
+
     /// Begins one that Node does not tell: it ends with [`Scopes::forget`].
     pub(super) fn begin_untold(&mut self, name: NameId) {
         self.is_outermost_untold = self.open.is_empty();
@@ -90,7 +97,7 @@ impl Scopes {
 
     pub(super) fn begin(&mut self, name: NameId, id: u64) {
         match self.open.len() < SCOPES {
-            true => self.open.push(Scope { name, id, entries: 0 }),
+            true => self.open.push(Scope { name, id, entries: 0, has_no_list: false }),
             false => self.deeper += 1,
         }
     }

@@ -85,8 +85,8 @@ fn event_of(text: &str, texts: &mut Texts) -> Event {
 }
 
 /// Plays it, and ends the loop. Beside what a recording has, `label NAME`, `module`, `pause` and `resume` are calls of the
-/// program's, and `blocks` is an interrupt of what blocks. `time MS AGE` is libuv's own time from here on, and how old that is at the next
-/// event, in nanoseconds.
+/// program's, `threw` is an exception that nobody caught, and `blocks` is an interrupt of what blocks. `time MS AGE` is libuv's own
+/// time from here on, and how old that is at the next event, in nanoseconds.
 pub fn replay(events: &str) -> Played {
     replay_with(events, true)
 }
@@ -123,6 +123,7 @@ pub fn replay_with(events: &str, has_traces: bool) -> Played {
             _ if event == "pause" => entries.pause(),
             _ if event == "resume" => entries.resume(),
             _ if event == "blocks" => entries.part_what_blocks(),
+            _ if event == "threw" => entries.threw(),
             _ => entries.tell(event_of(event, &mut texts)),
         }
         assert!(answers.0.borrow().is_empty(), "more was asked when it was recorded: line {}", at + 1);

@@ -1,0 +1,72 @@
+//! Immediates of Node's own, which run before those of the program in the same scope: destroy hooks of `async_hooks`, HTTP/2.
+//!
+//! ```text
+//!   enter  a destroy hook  left    enter  immediates  left    enter  the list is shortened  left    enter  ticks  checkpoint  left
+//! ```
+//!
+//! How many there are is not known before the scope is over. The first entry is told as immediates, and a later one where it takes
+//! long; of the short ones, the third and those after it, only what comes to a checkpoint is one of ticks.
+
+use super::drains::Drain;
+use super::{Entries, Frame, Runtime};
+use crate::names::Class;
+use loopscope_probe::{Kind, SiteId, TaskTimes, Ticks};
+
+impl<R: Runtime> Entries<R> {
+    /// Returns what the innermost scope is told as, where it is that of immediates.
+    fn immediates_scope(&self) -> Option<(Kind, SiteId)> {
+        let named = self.names.get(self.scopes.last()?.name)?;
+        (named.class == Class::Immediates).then_some((named.kind, named.site))
+    }
+
+    /// The third entry of immediates, or a later one, begins: where Node has some of its own it may be anything.
+    pub(super) fn ticks_begin_after_immediates(&mut self) {
+        self.ticks_begin();
+        if self.has_checkpoints {
+            (self.is_round_sure, self.is_nobodys) = (false, true);
+        }
+    }
+
+    /// An entry that was taken for ticks ends without their checkpoint.
+    #[cold]
+    pub(super) fn ends_without_ticks(&mut self) {
+        if self.immediates_scope().is_some() {
+            self.has_natives = true;
+            self.writer.drain_forget();
+            self.untold_ends();
+            return;
+        }
+        self.is_no_ticks();
+        self.writer.end();
+        self.frame = Frame::None;
+    }
+
+    /// An entry of which nothing is told so far ends, or comes to a drain, in a program in which Node has immediates of its own: what
+    /// is long is no shortening of a list. Returns when.
+    #[cold]
+    pub(super) fn untold_ends(&mut self) -> Ticks {
+        let now = self.writer.clock().now();
+        if let Some((kind, site)) = self.immediates_scope()
+            && self.is_long(self.writer.last(), now)
+        {
+            self.writer.drained();
+            self.writer.begin(kind, site, TaskTimes::UNKNOWN);
+        }
+        self.writer.end_at(now)
+    }
+
+    /// An entry of which nothing is told blocks the loop, and the program runs for a resource: it is the batch of immediates.
+    #[cold]
+    pub(super) fn part_what_is_untold(&mut self) {
+        let is_untold = self.is_in_entry && self.frame == Frame::None && matches!(self.drain, Drain::None);
+        if let Some((kind, site)) = self.immediates_scope().filter(|_| is_untold)
+            && self.runtime.async_id().is_some_and(|id| id != 0)
+        {
+            self.writer.drained();
+            self.batch_begins(kind, site);
+            if let Some(scope) = self.scopes.last_mut() {
+                scope.entries = 1;
+            }
+        }
+    }
+}
