@@ -70,7 +70,7 @@ impl Durations {
         };
         let step = match window {
             ..MINUTE => 1,
-            MINUTE..=300 => 30,
+            ..=300 => 30,
             ..=HOUR => MINUTE,
             ..=21_600 => 5 * MINUTE,
             _ => 15 * MINUTE,
