@@ -68,13 +68,15 @@ impl Durations {
             Durations::Production => span.0,
             Durations::Hurried => (span.0 / 30).clamp(10, 30),
         };
-        let step = match window {
-            ..MINUTE => 1,
-            ..=300 => 30,
-            ..=HOUR => MINUTE,
-            ..=21_600 => 5 * MINUTE,
-            _ => 15 * MINUTE,
-        };
+        // From windows of so many seconds on.
+        let steps = [
+            (0, 1),
+            (MINUTE, 30),
+            (5 * MINUTE + 1, MINUTE),
+            (HOUR + 1, 5 * MINUTE),
+            (6 * HOUR + 1, 15 * MINUTE),
+        ];
+        let step = steps.into_iter().rfind(|(from, _)| window >= *from).map_or(1, |(_, step)| step);
         (Span(step).text(), window / step)
     }
 
