@@ -214,7 +214,7 @@ fn iterations() -> Vec<Panel> {
             Panel::new(
                 Shape::Lines,
                 "Events of one poll",
-                "Events returned by one poll. Many: the loop polls late.",
+                "Events returned by one poll. Many: the loop polls late. With native histograms, 0 and 1 are one bucket.",
             ),
             &c::POLL_EVENTS,
         )

@@ -24,8 +24,9 @@
 //!
 //! # How a stall is told from a task that yields
 //! A worker that is busy does not park, so its hooks say nothing; but it polls its driver every 61 polls, and Tokio
-//! then adds to the worker's busy time. *Unparked, and that time does not grow*: it is stuck in one poll, or in a
-//! few. The agent asks at each of its looks (`worker.rs`).
+//! then adds to the worker's busy time. *Unparked, and that time does not grow*: it is stuck in one poll, or in up to
+//! 61. The agent asks at each of its looks (`worker.rs`). A worker of several that has no other task polls its driver more
+//! often, and Tokio does not add to the time then: one task whose polls take milliseconds and yield looks stuck.
 //!
 //! # What runs where
 //! Pages are made and written on the workers: by a hook, or by a task of ours that visits each. Nothing is allocated,
