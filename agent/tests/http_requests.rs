@@ -331,7 +331,9 @@ fn loops_past_the_bound_share_one_label_and_lose_nothing() {
     let page = metrics(&agent);
     assert_eq!(value(&page, other), Some(6.0), "what ended loops counted stays");
     assert_eq!(value(&page, left_out), Some(0.0), "nothing is left out any more");
-    assert_eq!(page.matches("loopscope_loop_info{").count(), 1, "series of labelled loops end with them");
+    let series = page.matches("loopscope_loop_iterations_total{").count();
+    assert_eq!(series, 1, "series of labelled loops end with them");
+    assert_eq!(page.matches("loopscope_loop_info{").count(), 0, "there is no loop");
 }
 
 #[test]

@@ -19,7 +19,7 @@ anything.
 
 Histograms of durations have classic bounds at boundaries of the native buckets, `2^(n/8)` seconds, and those are exact sums of
 them ([which bounds](#bounds)). A loop's series end with the loop. Those of a kind of callback or job all begin when the loop first runs
-one; histograms begin with their first observation, except those that alerts use.
+one; histograms begin with their first observation, except those of lag and of stalls.
 
 A runtime of several workers has the series of one loop: `loop` is its name. Counters and histograms are sums over its workers,
 and so are counts of what there is now; ages and maxima are those of the worst worker, utilization is the share of all
