@@ -21,6 +21,7 @@ use loopscope_http::query::{decoded, pairs};
 use loopscope_http::service::{Answering, Service};
 use loopscope_http::{capture_request, negotiate, page};
 use loopscope_probe::raw::incident_id::IncidentId;
+use loopscope_report::incident::Incident;
 use loopscope_report::metrics::loop_metrics::Outcomes;
 use loopscope_report::words::count;
 use serde_json::Value;
@@ -206,8 +207,8 @@ impl HostService {
                         let name = &agent.name;
                         self.shared.warn(format!("{pid} {name}: thresholds?{query} forwarded for {who}"));
                     }
-                    let answer = self.hand_over(agent, &request.method, &format!("{path}?{query}")).await;
-                    self.unless_unreachable(answer, agent, path, query)
+                    let told = self.forward(agent, &request.method, &format!("{path}?{query}")).await;
+                    told.unwrap_or_else(|because| self.without_agent(agent, &because, path, query))
                 }
                 Err((status, message)) => Answer::text(status, message),
             },
@@ -223,25 +224,28 @@ impl HostService {
         }
     }
 
-    /// Answers a question about incidents by the process's pages where its agent cannot be reached: it may have been killed just
-    /// now.
-    fn unless_unreachable(&self, answer: Answer, agent: &Asked, path: &str, query: &str) -> Answer {
-        match (answer.status, id_of(path)) {
-            (502, _) if path == INCIDENTS => {
-                let mut of_pages = self.shared.state().incidents_of_pages();
-                of_pages.retain(|incident| incident.pid == agent.pid);
+    /// Answers by the process's pages where its agent cannot be reached, which may have been killed just now, and incidents are
+    /// asked for; else why it cannot.
+    fn without_agent(&self, agent: &Asked, because: &str, path: &str, query: &str) -> Answer {
+        let by_pages = match id_of(path) {
+            _ if path == INCIDENTS => {
                 let mut told = Gathered::default();
-                told.add(of_pages);
-                told.untold.push(Untold::of(agent, Some(&failure(&answer, agent))));
+                told.add(self.told_by_pages_of(agent.pid));
+                told.untold.push(Untold::of(agent, Some(because)));
                 self.add_in_place(&mut told);
                 // Why its agent tells nothing is more than an empty list.
-                if told.incidents.is_empty() { answer } else { listed(&told) }
+                (!told.incidents.is_empty()).then(|| listed(&told))
             }
-            (502, Some(id)) => {
-                Some(self.incident_of_pages(id, query)).filter(|told| told.status == 200).unwrap_or(answer)
-            }
-            _ => answer,
-        }
+            Some(id) => Some(self.incident_of_pages(id, query)).filter(|told| told.status == 200),
+            None => None,
+        };
+        by_pages.unwrap_or_else(|| unreachable(agent, because))
+    }
+
+    fn told_by_pages_of(&self, pid: u32) -> Vec<Arc<Incident>> {
+        let mut told = self.shared.state().incidents_of_pages();
+        told.retain(|incident| incident.pid == pid);
+        told
     }
 
     /// Returns the agents that listen and are meant.
@@ -277,15 +281,24 @@ impl HostService {
         Answer::json(serde_json::to_vec(&several_agents::joined(told)).unwrap_or_default())
     }
 
-    /// Hands a request to the agent.
+    /// Hands a request to the agent, and answers as it does, or why it cannot be reached.
     pub(crate) async fn hand_over(&self, process: &Asked, method: &Method, target: &str) -> Answer {
+        let told = self.forward(process, method, target).await;
+        told.unwrap_or_else(|because| unreachable(process, &because))
+    }
+
+    /// Hands a request to the agent.
+    ///
+    /// # Errors
+    /// Why it cannot be reached.
+    async fn forward(&self, process: &Asked, method: &Method, target: &str) -> Result<Answer, String> {
         let Asked { pid, name, .. } = process;
         if process.address.is_none() {
             let message = format!(
                 "{pid} {name} has no agent that listens, which captures need; `loopscope flame {pid}` draws \
                  callbacks without one\n"
             );
-            return Answer::text(404, message);
+            return Ok(Answer::text(404, message));
         }
         // HEAD is answered as GET is, and sent without what it would have been.
         let method = if *method == Method::POST { Method::POST } else { Method::GET };
@@ -299,17 +312,17 @@ impl HostService {
                     // What it says of whom it refuses is about this server, and not about who asked this one.
                     body.splice(..0, format!("the agent of {pid} {name} refuses this server: ").into_bytes());
                 }
-                Answer::forwarded(answer.status, &answer.content_type, answer.file, body)
+                Ok(Answer::forwarded(answer.status, &answer.content_type, answer.file, body)
                     .with_figures(answer.figures)
-                    .retried_after(later)
+                    .retried_after(later))
             }
             Err(ForwardError::Full) => {
                 self.note(Outcomes { dropped: 1, ..Outcomes::default() });
-                Answer::text(429, "too many captures in progress; try again later\n")
+                Ok(Answer::text(429, "too many captures in progress; try again later\n"))
             }
             Err(ForwardError::Failed(because)) => {
                 self.note(Outcomes { failed: 1, ..Outcomes::default() });
-                Answer::text(502, failed(process, &because))
+                Err(because)
             }
         }
     }
@@ -356,15 +369,9 @@ impl HostService {
     }
 }
 
-/// Says that an agent could not be asked, and why.
-fn failed(Asked { pid, name, .. }: &Asked, because: &str) -> String {
-    format!("{pid} {name}: {because}\n")
-}
-
-/// Returns why the agent could not be asked, from the answer that [`failed`] wrote.
-fn failure(answer: &Answer, agent: &Asked) -> String {
-    let text = String::from_utf8_lossy(answer.body());
-    text.strip_prefix(failed(agent, "").trim_end_matches('\n')).unwrap_or(&text).trim_end().to_owned()
+/// The agent could not be asked.
+fn unreachable(Asked { pid, name, .. }: &Asked, because: &str) -> Answer {
+    Answer::text(502, format!("{pid} {name}: {because}\n"))
 }
 
 fn listed(gathered: &Gathered) -> Answer {
