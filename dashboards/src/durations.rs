@@ -56,18 +56,19 @@ pub enum Durations {
 impl Durations {
     /// Returns the text of a window that is `span` long in production.
     pub fn window(self, span: Span) -> String {
+        self.length(span).text()
+    }
+
+    fn length(self, span: Span) -> Span {
         match self {
-            Durations::Production => span.text(),
-            Durations::Hurried => Span((span.0 / 30).clamp(10, 30)).text(),
+            Durations::Production => span,
+            Durations::Hurried => Span((span.0 / 30).clamp(10, 30)),
         }
     }
 
     /// Returns the text of the step at which such a window is looked at, and how many there are in it.
     pub fn steps(self, span: Span) -> (String, u64) {
-        let window = match self {
-            Durations::Production => span.0,
-            Durations::Hurried => (span.0 / 30).clamp(10, 30),
-        };
+        let Span(window) = self.length(span);
         // From windows of so many seconds on.
         let steps = [
             (0, 1),
