@@ -5,37 +5,13 @@
 use crate::worker_page::{self, Frame, Known, Label};
 use loopscope_probe::ObservedPool;
 use loopscope_probe::gauges::GaugeType;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::time::Duration;
 use tokio::runtime::{Builder, Handle, TaskMeta};
 
-/// The polls that run on a thread: one within another where a task runs a runtime in `block_in_place`.
-struct Running {
-    innermost: Cell<Frame>,
-    depth: Cell<usize>,
-    outer: RefCell<Vec<Frame>>,
-}
-
 thread_local! {
-    static RUNNING: Running = const {
-        Running { innermost: Cell::new(Frame::None), depth: Cell::new(0), outer: RefCell::new(Vec::new()) }
-    };
-}
-
-impl Running {
-    fn enter(&self, frame: Frame) {
-        let outer = self.innermost.replace(frame);
-        if self.depth.replace(self.depth.get() + 1) > 0 {
-            self.outer.borrow_mut().push(outer);
-        }
-    }
-
-    fn leave(&self) -> Frame {
-        let depth = self.depth.get().saturating_sub(1);
-        self.depth.set(depth);
-        let outer = if depth > 0 { self.outer.borrow_mut().pop() } else { None };
-        self.innermost.replace(outer.unwrap_or(Frame::None))
-    }
+    /// The polls that run on a thread: one within another where a task runs a runtime in `block_in_place`.
+    static RUNNING: RefCell<Vec<Frame>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Stands in for Tokio's own method, which goes before it: that is there from 1.53 on, with its feature `schedule-latency`.
@@ -57,9 +33,12 @@ pub(crate) fn install(builder: &mut Builder) {
             // Tokio has no room for what was known of the task.
             let frame = worker_page::enter_after(&label, &mut { Known::NOTHING }, task.schedule_latency());
             // None at the end of the thread.
-            let _ = RUNNING.try_with(|running| running.enter(frame));
+            let _ = RUNNING.try_with(|running| running.borrow_mut().push(frame));
         })
-        .on_after_task_poll(|_| worker_page::leave(RUNNING.try_with(Running::leave).unwrap_or(Frame::None)));
+        .on_after_task_poll(|_| {
+            let frame = RUNNING.try_with(|running| running.borrow_mut().pop()).ok().flatten();
+            worker_page::leave(frame.unwrap_or(Frame::None));
+        });
 }
 
 /// Returns what the runtime's metrics tell of its blocking pool.

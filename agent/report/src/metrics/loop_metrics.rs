@@ -27,7 +27,7 @@ pub struct LoopMetrics {
     pub owner: Option<Arc<LoopOwner>>,
     /// What its series are called: as the loop, as its runtime, or `_other`.
     pub label: String,
-    /// It has ended: what it counted is told, and no gauge.
+    /// It has ended: its counters and histograms are exported, its gauges are not.
     pub is_at_rest: bool,
     /// It goes into a sum with that label; see [`Sums`](crate::metrics::sums::Sums).
     pub is_part: bool,
