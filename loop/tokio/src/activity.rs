@@ -42,14 +42,23 @@ impl Activity {
     }
 
     /// Takes one look. A busy period begins at the look that first finds the worker awake, or moved while it is awake: not
-    /// before, so that nothing is called a stall that is none. `is_driven` is false where nobody runs the runtime.
-    pub(crate) fn look(&mut self, at: Ticks, counters: Counters, is_driven: bool) -> Observed {
+    /// before, so that nothing is called a stall that is none. `is_driven` is false where nobody runs the runtime. At `turned_at`
+    /// the worker was last known to be between two polls, by a task of ours that it ran.
+    pub(crate) fn look(
+        &mut self,
+        at: Ticks,
+        counters: Counters,
+        is_driven: bool,
+        turned_at: Ticks,
+    ) -> Observed {
         let has_moved = counters != self.last;
         let is_awake = is_driven && counters.parks.is_multiple_of(2);
         let was_awake = self.seen.busy_since != Ticks::NONE;
+        let has_turned = is_awake && was_awake && turned_at > self.seen.busy_since;
+        let at = if has_turned && !has_moved { turned_at.min(at) } else { at };
         let looked_at = std::mem::replace(&mut self.looked_at, at);
         self.last = counters;
-        if is_awake == was_awake && !has_moved {
+        if is_awake == was_awake && !has_moved && !has_turned {
             self.ended_unseen = false;
             return self.seen;
         }
@@ -92,7 +101,8 @@ mod tests {
     fn activity() -> impl FnMut(u64, u64, u64) -> Observed {
         let mut activity = Activity::new(Scale::NANOSECONDS, Ticks(1_000 * MS), Counters::default());
         move |at_ms, parks, busy_ms| {
-            activity.look(Ticks((1_000 + at_ms) * MS), Counters { parks, busy_ns: busy_ms * MS }, true)
+            let counters = Counters { parks, busy_ns: busy_ms * MS };
+            activity.look(Ticks((1_000 + at_ms) * MS), counters, true, Ticks::NONE)
         }
     }
 
@@ -122,6 +132,20 @@ mod tests {
     }
 
     #[test]
+    fn one_that_ran_a_task_of_ours_begins_anew_and_one_that_ran_it_before_does_not() {
+        let mut activity = Activity::new(Scale::NANOSECONDS, Ticks(0), Counters::default());
+        let counters = Counters { parks: 2, busy_ns: MS };
+        let mut look = |at_ms, turned_at_ms| {
+            let seen = activity.look(Ticks(at_ms * MS), counters, true, Ticks(turned_at_ms * MS));
+            (seen.busy_since.0 / MS, seen.parked_since.0 / MS)
+        };
+        assert_eq!(look(10, 4), (10, 10), "it was found awake");
+        assert_eq!(look(50, 4), (10, 10));
+        assert_eq!(look(60, 57), (57, 57));
+        assert_eq!(look(160, 57), (57, 57), "it is stuck since then");
+    }
+
+    #[test]
     fn what_nobody_looked_at_for_long_may_have_been_no_busy_period() {
         for (looks, is_unseen) in [
             // It moved at each, and then nobody looked for 150 ms.
@@ -134,7 +158,7 @@ mod tests {
             let mut activity = Activity::new(Scale::NANOSECONDS, Ticks(0), Counters::default());
             for (at_ms, parks, busy_ms) in looks {
                 let counters = Counters { parks: *parks, busy_ns: busy_ms * MS };
-                activity.look(Ticks(at_ms * MS), counters, true);
+                activity.look(Ticks(at_ms * MS), counters, true, Ticks::NONE);
             }
             assert_eq!(activity.ended_unseen(), is_unseen, "{looks:?}");
         }
@@ -151,8 +175,9 @@ mod tests {
     fn a_runtime_that_nobody_runs_is_not_busy() {
         let mut activity = Activity::new(Scale::NANOSECONDS, Ticks(MS), Counters::default());
         let counters = Counters { parks: 2, busy_ns: 1 };
-        assert!(activity.look(Ticks(2 * MS), counters, true).busy_since != Ticks::NONE);
-        assert_eq!(activity.look(Ticks(3 * MS), counters, false).busy_since, Ticks::NONE);
+        let mut look = |at_ms, is_driven| activity.look(Ticks(at_ms * MS), counters, is_driven, Ticks::NONE);
+        assert!(look(2, true).busy_since != Ticks::NONE);
+        assert_eq!(look(3, false).busy_since, Ticks::NONE);
         assert!(!activity.is_awake());
     }
 }

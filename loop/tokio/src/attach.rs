@@ -1,7 +1,8 @@
 //! `attach`: nothing is installed, and the runtime may have run for long.
 
+use crate::own_tasks::{visit_here, visit_workers};
 use crate::runtime::{WatchedRuntime, is_off};
-use crate::runtime_observer::{self, visit_here, visit_workers};
+use crate::runtime_observer;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 

@@ -37,12 +37,14 @@
 #![forbid(unsafe_code)]
 
 mod activity;
+mod asks;
 mod attach;
 mod block_on;
 mod description;
 mod epoll_wait;
 mod hidden_polls;
 mod hooks;
+mod own_tasks;
 mod parked_runtime;
 mod pool;
 mod probed;

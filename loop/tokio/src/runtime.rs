@@ -50,6 +50,8 @@ pub(crate) trait Member: Send + Sync + std::fmt::Debug {
     fn thread(&self) -> Option<u32>;
     /// Returns when its busy period began, where it tells and has not polled since, as of these counters.
     fn began_with(&self, counters: Counters) -> Option<Ticks>;
+    /// Returns when it last ran a task of ours; 0 where it has not.
+    fn turned_at(&self) -> Ticks;
     /// Tells whether the thread does this work no more.
     fn is_left(&self) -> bool;
     /// Says so.
@@ -299,6 +301,12 @@ impl WatchedRuntime {
     pub(crate) fn began_with(&self, index: usize, counters: Counters) -> Option<Ticks> {
         let workers = locked(&self.workers);
         Self::live_of(&workers).find(|worker| worker.index() == Some(index))?.began_with(counters)
+    }
+
+    /// Returns when workers last ran tasks of ours, by their numbers in the metrics.
+    pub(crate) fn turns(&self) -> Vec<(usize, Ticks)> {
+        let workers = locked(&self.workers);
+        Self::live_of(&workers).filter_map(|worker| Some((worker.index()?, worker.turned_at()))).collect()
     }
 
     /// Reads the counters of one worker.

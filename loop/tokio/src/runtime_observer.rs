@@ -6,17 +6,17 @@
 //! can be (`parked_runtime.rs`), nobody looks either.
 
 use crate::activity::{Counters, is_unseen};
+use crate::asks::{self, Asks};
+use crate::own_tasks::{bear_witness, send_canary, send_to_each, send_witness, visit_workers};
 use crate::parked_runtime::Quiet;
-use crate::pool::Pool;
-use crate::runtime::{Member, WatchedRuntime};
+use crate::runtime::WatchedRuntime;
 use crate::still_worker::{RunDelay, StillWorker};
 use crate::timers::TimerSearch;
 use crate::unstable;
 use crate::worker_page;
 use loopscope_probe::observer::{Asleep, Observed, Observer, Sighting};
 use loopscope_probe::{Clock, Ticks};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -57,9 +57,6 @@ const LAST_SETTLE_NS: u64 = 10_000_000_000;
 /// and so on.
 const FIRST_VISIT_NS: u64 = 10_000_000;
 const LAST_VISIT_NS: u64 = 320_000_000;
-/// For how long a task of ours stays where it is, in nanoseconds, so that another worker takes the next one.
-const STAY_NS: u64 = 200_000;
-
 /// Asked by the agent about the page of what the workers share.
 #[derive(Debug)]
 pub(crate) struct RuntimeObserver {
@@ -102,6 +99,7 @@ struct Looks {
     beat_at: Ticks,
     canary_at: Ticks,
     timers: TimerSearch,
+    asks: Asks,
     seen: Observed,
     /// When the last look was.
     looked_at: Ticks,
@@ -136,6 +134,7 @@ impl RuntimeObserver {
             beat_at: Ticks(0),
             canary_at: Ticks(0),
             timers: TimerSearch::new(),
+            asks: Asks::default(),
             seen: Observed { parked_since: now, ..Observed::default() },
             looked_at: now,
             rests_until: now,
@@ -177,6 +176,7 @@ impl Observer for RuntimeObserver {
         if is_recent && !runtime.is_hooked {
             looks.visit(&runtime, at);
         }
+        looks.ask(&runtime, at);
         let due = self.beat.due.load(Ordering::Acquire);
         if looks.may_be_left(&runtime, due, at) {
             self.beat.may_be_left.store(true, Ordering::Relaxed);
@@ -184,7 +184,7 @@ impl Observer for RuntimeObserver {
         let (before, looked_at) = (looks.seen, std::mem::replace(&mut looks.looked_at, at));
         let seen = looks.judge(&runtime, due, at);
         let is_due = due != 0 && !runtime.was_left();
-        let is_pending = is_due || canary_waits == Some(true) || is_recent;
+        let is_pending = is_due || canary_waits == Some(true) || is_recent || looks.asks.wait();
         let has_ended = seen.parked_since != before.parked_since;
         let is_unseen = has_ended && is_unseen(looks.clock.scale(), before.busy_since, looked_at, at);
         let sighting = Sighting::nothing().observed(seen);
@@ -219,7 +219,7 @@ impl Looks {
         // Whether a timer is overdue while its thread is outside must be noticed before it comes.
         let may_be_outside = due != 0 && runtime.may_be_left() && !runtime.is_announced();
         match runtime.is_shared() {
-            _ if !is_complete => LOOK_NS,
+            _ if !is_complete || self.asks.wait() => LOOK_NS,
             _ if may_be_outside => self.until_late_ns(due, at).unwrap_or(LOOK_NS),
             true if self.is_vague => LOOK_NS,
             true => TOLD_LOOK_NS,
@@ -254,8 +254,34 @@ impl Looks {
         }
         self.next_counters = std::mem::replace(&mut self.counters, counters);
         self.is_vague = is_vague || !has_moved && self.is_vague;
-        if has_moved && !is_own {
+        let goes_on = is_own && self.note_turns(runtime);
+        if has_moved && !is_own || goes_on {
             (self.active_at, self.settled_at, self.settle_ns) = (at, at, FIRST_SETTLE_NS);
+        }
+    }
+
+    /// Notes the workers that are awake as they were at the last look, and have run a task of ours since: they were not stuck. Returns
+    /// whether there are any, which then have enough to do by themselves.
+    fn note_turns(&mut self, runtime: &WatchedRuntime) -> bool {
+        let is_same = |index: usize| {
+            let same = self.counters.get(index).filter(|now| self.next_counters.get(index) == Some(now));
+            same.is_some_and(|now| now.parks.is_multiple_of(2))
+        };
+        let turns = runtime.turns().into_iter().filter(|(index, _)| is_same(*index));
+        let later: Vec<_> = turns.filter(|(index, at)| *at > self.still[*index].moved_at()).collect();
+        for (index, at) in &later {
+            self.still[*index] = StillWorker::moved(*at);
+        }
+        !later.is_empty()
+    }
+
+    /// Asks workers that have not moved for a while whether they are stuck, where no other one would wake for that.
+    fn ask(&self, runtime: &Arc<WatchedRuntime>, at: Ticks) {
+        let is_parked = |counters: &Counters| !counters.parks.is_multiple_of(2);
+        let is_still = |worker: &StillWorker| !self.is_within(asks::STILL_NS, worker.moved_at(), at);
+        let can_ask = runtime.is_multi() && !self.counters.iter().any(is_parked);
+        if can_ask && self.still.iter().any(is_still) {
+            self.asks.send(runtime);
         }
     }
 
@@ -348,14 +374,16 @@ impl Looks {
             let (end, runtime) = (of, task.runtime());
             // Until now the task has waited for a worker: no timer was late.
             let due_at = clock.now().0 + clock.scale().ticks(BEAT.as_nanos() as u64);
+            worker_page::turn(runtime);
             end.0.due.store(due_at, Ordering::Release);
             tokio::time::sleep(BEAT).await;
             let late_ns = clock.ns_between(Ticks(due_at), clock.now());
             if !end.0.may_be_left.load(Ordering::Relaxed) {
                 runtime.with_page(|page| page.waited(late_ns.saturating_sub(TIMER_NS)));
             }
-            if !runtime.is_hooked {
-                bear_witness(runtime, &clock);
+            match runtime.is_hooked {
+                true => worker_page::turn(runtime),
+                false => bear_witness(runtime, &clock),
             }
         });
         true
@@ -458,119 +486,11 @@ impl Looks {
     }
 }
 
-/// Makes the calling worker's page where a visit does that, and says that a task of ours runs on it. Returns its number in
-/// the metrics and its thread.
-fn run_here(runtime: &Arc<WatchedRuntime>) -> Option<(usize, u32)> {
-    if !runtime.is_hooked {
-        worker_page::visit(runtime);
-    }
-    let worker = worker_page::worker_of(runtime)?;
-    let (index, thread) = (worker.index()?, worker.thread()?);
-    runtime.runs_on(index, thread);
-    Some((index, thread))
-}
-
-/// Notes what can be seen from the calling worker.
-fn bear_witness(runtime: &Arc<WatchedRuntime>, clock: &Clock) {
-    if let Some((index, thread)) = run_here(runtime) {
-        runtime.bear_witness(index, thread, clock.now());
-    }
-}
-
-/// Sends a task that notes what can be seen, to a runtime of which no timers are known.
-fn send_witness(runtime: &Arc<WatchedRuntime>) {
-    let task = runtime.begin_task();
-    runtime.handle.spawn(async move { bear_witness(task.runtime(), &Clock::real()) });
-}
-
-/// Sends a task to each worker, which says that it runs there.
-fn send_to_each(runtime: &Arc<WatchedRuntime>) {
-    let (count, begun) = (runtime.worker_count(), Arc::new(AtomicUsize::new(0)));
-    for _ in 0..count {
-        let (own, begun) = (runtime.begin_task(), begun.clone());
-        runtime.handle.spawn(async move {
-            run_here(own.runtime());
-            begun.fetch_add(1, Ordering::Relaxed);
-            let (clock, since) = (Clock::real(), Clock::real().now());
-            while begun.load(Ordering::Relaxed) < count && clock.ns_between(since, clock.now()) < STAY_NS {
-                std::hint::spin_loop();
-            }
-        });
-    }
-}
-
-/// Sends a job to the pool, by a task: a thread that the pool starts for it has the signal mask of who sends it, and a runtime's
-/// workers are such threads, too. The agent has all signals blocked.
-fn send_canary(runtime: &Arc<WatchedRuntime>) {
-    let task = runtime.begin_task();
-    runtime.handle.spawn(async move {
-        let runtime = task.runtime();
-        if runtime.with_pool(Pool::send_canary) == Some(true) {
-            let canary = Canary { runtime: runtime.clone(), has_run: false };
-            // It panics where the pool has no thread, and the system refuses it one.
-            let sent = catch_unwind(AssertUnwindSafe(|| tokio::task::spawn_blocking(move || canary.run())));
-            if sent.is_err() {
-                runtime.with_pool(Pool::canary_refused);
-            }
-        }
-    });
-}
-
-/// The job that was sent to the pool: it runs, or is dropped by a runtime that ends.
-struct Canary {
-    runtime: Arc<WatchedRuntime>,
-    has_run: bool,
-}
-
-impl Canary {
-    fn run(mut self) {
-        self.has_run = true;
-    }
-}
-
-impl Drop for Canary {
-    fn drop(&mut self) {
-        self.runtime.with_pool(|pool| pool.canary_ended(self.has_run));
-    }
-}
-
 /// The timer came, or its task was dropped.
 struct TimerGuard(Arc<Beat>);
 
 impl Drop for TimerGuard {
     fn drop(&mut self) {
         self.0.due.store(0, Ordering::Release);
-    }
-}
-
-/// Makes the page of the calling thread, where it is a worker of this runtime: nothing can block it before.
-pub(crate) fn visit_here(runtime: &Arc<WatchedRuntime>) {
-    let is_of_it = crate::runtime::current().is_some_and(|current| Arc::ptr_eq(&current, runtime));
-    if is_of_it && crate::worker_index::current().is_some() {
-        runtime.set_inside();
-        worker_page::visit(runtime);
-    }
-}
-
-/// Sends tasks that make the pages of workers which have none.
-pub(crate) fn visit_workers(runtime: &Arc<WatchedRuntime>) {
-    /// How often it comes again, where a worker was not met, or not told from another.
-    const ROUNDS: u32 = 8;
-    for _ in 0..2 * runtime.worker_count() {
-        let own = runtime.begin_task();
-        runtime.handle.spawn(async move {
-            let (clock, task) = (Clock::real(), own.runtime());
-            for _ in 0..ROUNDS {
-                worker_page::visit(task);
-                let begun = clock.now();
-                while !task.has_all_workers() && clock.ns_between(begun, clock.now()) < STAY_NS {
-                    std::hint::spin_loop();
-                }
-                if task.has_all_workers() || task.is_ended() {
-                    return;
-                }
-                tokio::task::yield_now().await;
-            }
-        });
     }
 }

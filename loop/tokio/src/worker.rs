@@ -52,6 +52,8 @@ pub(crate) struct Worker {
     began: AtomicU64,
     base_busy_ns: AtomicU64,
     base_parks: AtomicU64,
+    /// When it last ran a task of ours, in ticks: then it was between two polls of the program's tasks.
+    turned: AtomicU64,
     watched: Mutex<Watched>,
 }
 
@@ -90,6 +92,7 @@ impl Worker {
             began: AtomicU64::new(0),
             base_busy_ns: AtomicU64::new(0),
             base_parks: AtomicU64::new(0),
+            turned: AtomicU64::new(0),
             watched: Mutex::new(watched),
         }
     }
@@ -132,6 +135,11 @@ impl Worker {
     pub(crate) fn turned_after_ns(&self) -> Option<u64> {
         let busy_ns = self.runtime.counters(self.index()?).busy_ns;
         Some(busy_ns.saturating_sub(self.base_busy_ns.load(Ordering::Relaxed))).filter(|ns| *ns > 0)
+    }
+
+    /// The thread's side: it runs a task of ours.
+    pub(crate) fn turn(&self, now: Ticks) {
+        self.turned.store(now.0, Ordering::Release);
     }
 
     /// A worker that tells when it parks: looks for polls that it did not tell, and for its end.
@@ -188,9 +196,10 @@ impl Worker {
         let (counters, was_awake) = (self.runtime.counters(index), watched.activity.is_awake());
         let is_driven = self.runtime.is_driven();
         watched.counters = counters;
-        let before = watched.activity.look(at, counters, is_driven);
-        if before.parked_since == at || before.busy_since == at {
-            watched.active_at = at;
+        let before = watched.activity.look(at, counters, is_driven, self.turned_at());
+        let moved_at = before.parked_since.max(before.busy_since);
+        if moved_at > watched.active_at {
+            watched.active_at = moved_at;
         }
         let quiet_ns = watched.clock.ns_between(watched.active_at, at);
         if watched.activity.is_awake() && quiet_ns > SUSPECT_NS {
@@ -236,6 +245,10 @@ impl Member for Worker {
         fence(Ordering::Acquire);
         let is_so = period & 1 == 1 && base_busy_ns == counters.busy_ns;
         (is_so && self.period.load(Ordering::Relaxed) == period).then_some(began)
+    }
+
+    fn turned_at(&self) -> Ticks {
+        Ticks(self.turned.load(Ordering::Acquire))
     }
 
     fn is_left(&self) -> bool {

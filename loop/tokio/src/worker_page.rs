@@ -236,11 +236,26 @@ impl WorkerPage {
         if self.tier == Tier::Observed {
             self.writer.settle_observed();
         } else if self.has_turned(now) {
-            self.writer.settle();
-            self.writer.iteration();
-            self.writer.park_at(now);
-            self.worker.end_period();
-            self.unpark_at(now);
+            self.begin_anew(now);
+        }
+    }
+
+    /// The worker is between two polls now: a busy period is over, and another begins.
+    fn begin_anew(&mut self, now: Ticks) {
+        self.writer.settle();
+        self.writer.iteration();
+        self.writer.park_at(now);
+        self.worker.end_period();
+        self.unpark_at(now);
+    }
+
+    /// A task of ours runs: so no other one is stuck.
+    #[cold]
+    fn turn(&mut self) {
+        let now = self.writer.clock().now();
+        self.worker.turn(now);
+        if self.tier == Tier::Hooked && self.is_busy && now.since(self.busy_from) > self.turn_ticks {
+            self.begin_anew(now);
         }
     }
 }
@@ -379,6 +394,17 @@ pub(crate) fn visit(runtime: &Arc<WatchedRuntime>) {
         if !lanes.current.as_ref().is_some_and(is_worker) && !runtime.is_ended() {
             lanes.switch_to(runtime, Tier::Observed);
             lanes.left = Weak::new();
+        }
+    });
+}
+
+/// A task of ours runs on the calling thread: notes that it was between two polls of others, where it has its page.
+pub(crate) fn turn(runtime: &Arc<WatchedRuntime>) {
+    with_lanes(|lanes| {
+        let is_worker =
+            |lane: &&mut WorkerPage| lane.is_of(runtime) && lane.tier != Tier::Root && lane.depth == 0;
+        if let Some(lane) = lanes.current.as_mut().filter(is_worker) {
+            lane.turn();
         }
     });
 }

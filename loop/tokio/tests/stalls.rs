@@ -2,6 +2,7 @@
 
 mod support;
 
+use loopscope_agent::{Agent, Incident};
 use loopscope_probe::Clock;
 use loopscope_probe::raw::registry;
 use std::sync::Arc;
@@ -87,6 +88,15 @@ fn blocks_of_a_tenth_of_a_second_are_told_before_they_end() {
     }
 }
 
+/// Returns the incidents of a runtime's workers that say that code blocks: a thread that was ready and had no processor cannot
+/// yield, and that is what is told of it then.
+fn told_of_code(agent: &Agent, name: &str) -> Vec<Arc<Incident>> {
+    let of_it = agent.incidents().into_iter().filter(|one| one.group == name);
+    of_it
+        .filter(|one| one.class.name() != "starved_of_cpu" && one.runqueue_ns < one.duration_ns / 4)
+        .collect()
+}
+
 #[test]
 fn busy_tasks_that_yield_are_no_stall_and_a_block_beside_them_is() {
     let busy_ns = of_environment("LOOPSCOPE_TEST_BUSY_MS", 1_500) * 1_000_000;
@@ -112,19 +122,68 @@ fn busy_tasks_that_yield_are_no_stall_and_a_block_beside_them_is() {
         let begun = clock.now();
         let deadline = support::DEADLINE + Duration::from_nanos(busy_ns);
         support::until_within(deadline, "a busy while", || clock.ns_between(begun, clock.now()) > busy_ns);
-        let of_it: Vec<_> = agent
-            .incidents()
-            .into_iter()
-            .filter(|one| one.group == name)
-            // A thread that was ready and had no processor cannot yield: that is what is told of it then.
-            .filter(|one| one.class.name() != "starved_of_cpu" && one.runqueue_ns < one.duration_ns / 4)
-            .collect();
+        let of_it = told_of_code(&agent, &name);
         println!("{name}: {} told", of_it.len());
         assert!(of_it.is_empty(), "{name}: {of_it:?}");
         let (block, act) = Block::new();
         running.handle.spawn(async move { act() });
         block.wait_until_begun();
         until("the block beside them", || stalls(&agent, &name) > 0);
+        block.release();
+        is_over.store(true, Ordering::Relaxed);
+        until("its end", || agent.incidents().iter().all(|one| one.is_over));
+    }
+}
+
+/// Tokio counts a poll of the driver only after 61 polls of tasks: here, after some 300 ms.
+#[test]
+fn tasks_whose_polls_take_milliseconds_are_no_stall_where_no_worker_is_idle_and_a_block_beside_them_is() {
+    let busy_ns = of_environment("LOOPSCOPE_TEST_BUSY_MS", 1_500) * 1_000_000;
+    let _turn = turn();
+    let agent = agent(100);
+    for (tier, workers, has_timers) in [Tier::Attach, Tier::Build]
+        .into_iter()
+        .flat_map(|tier| [(tier, 1, true), (tier, 1, false), (tier, 2, true)])
+    {
+        let name = format!("long polls {tier:?} {workers} {has_timers}");
+        let running = Running::start_with(tier, Flavor::Multi, &name, move |builder| {
+            builder.worker_threads(workers);
+        });
+        running.wait_for_workers(&name, workers);
+        if has_timers {
+            running.handle.spawn(async {
+                loop {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            });
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let is_over = Arc::new(AtomicBool::new(false));
+        let busy = |is_over: Arc<AtomicBool>| async move {
+            let clock = Clock::real();
+            while !is_over.load(Ordering::Relaxed) {
+                spin(&clock, 5_000_000);
+                tokio::task::yield_now().await;
+            }
+        };
+        for _ in 0..workers {
+            running.handle.spawn(busy(is_over.clone()));
+            running.handle.spawn(busy(is_over.clone()));
+        }
+        let clock = Clock::real();
+        let begun = clock.now();
+        let deadline = support::DEADLINE + Duration::from_nanos(busy_ns);
+        support::until_within(deadline, "a busy while", || clock.ns_between(begun, clock.now()) > busy_ns);
+        let of_it = told_of_code(&agent, &name);
+        println!("{name}: {} told", of_it.len());
+        assert!(of_it.is_empty(), "{name}: {of_it:?}");
+        let (block, act) = Block::new();
+        running.handle.spawn(async move { act() });
+        block.wait_until_begun();
+        let newest = || agent.incidents().into_iter().find(|one| one.group == name && !one.is_over);
+        until("the block beside them", || {
+            newest().is_some_and(|one| format!("{:?}", one.stacks).contains("block_here"))
+        });
         block.release();
         is_over.store(true, Ordering::Relaxed);
         until("its end", || agent.incidents().iter().all(|one| one.is_over));
