@@ -165,6 +165,24 @@ impl<Owner> Histogram<Owner> {
         self.sum_ns.add(pen, sum_ns);
     }
 
+    /// Counts what a probe measured that is sent every `every_ns` nanoseconds, but not while one is on its way: `ns`, and what those
+    /// would have measured that were not sent meanwhile, which is `every_ns` less for each. Without these, a wait of a minute would be
+    /// one of thousands, and no quantile would know of it (coordinated omission).
+    pub fn record_probe(&self, pen: &WriteToken<Owner>, ns: u64, every_ns: u64) {
+        /// More are counted in groups of equals.
+        const SINGLE_MAX: u64 = 4_096;
+        let every_ns = every_ns.max(1);
+        let mut left = ns / every_ns + 1;
+        let group = left.div_ceil(SINGLE_MAX);
+        let mut waited_ns = ns;
+        while left > 0 {
+            let count = group.min(left);
+            self.record_many(pen, slot(waited_ns), count, count.saturating_mul(waited_ns));
+            waited_ns = waited_ns.saturating_sub(every_ns.saturating_mul(group));
+            left -= count;
+        }
+    }
+
     /// Copies the histogram. Buckets are read one by one while the writer goes on, so the copy may miss records that
     /// were made during it; it never shows one that was not made.
     pub fn read(&self) -> HistogramValues {

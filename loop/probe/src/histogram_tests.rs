@@ -136,3 +136,26 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_probe_that_waits_for_long_counts_for_those_that_were_not_sent_meanwhile() {
+    let pen = WriteToken::<LoopOwned>::mint();
+    let recorded = |ns, every_ns| {
+        let histogram = Histogram::<LoopOwned>::default();
+        histogram.record_probe(&pen, ns, every_ns);
+        histogram.read()
+    };
+    for (ns, each) in
+        [(0, vec![0]), (299, vec![299]), (300, vec![300, 0]), (1_000, vec![1_000, 700, 400, 100])]
+    {
+        let mut singly = HistogramValues::default();
+        each.iter().for_each(|ns| singly.record(*ns));
+        assert_eq!(recorded(ns, 300), singly, "{ns}");
+    }
+    // Two hours, in groups.
+    let (whole_ns, every_ns) = (7_200_000_000_000, 30_000_000);
+    let values = recorded(whole_ns, every_ns);
+    assert_eq!(values.count(), whole_ns / every_ns + 1);
+    let mean_ns = values.sum_ns / values.count();
+    assert!(mean_ns.abs_diff(whole_ns / 2) < whole_ns / 1_000, "{mean_ns}");
+}

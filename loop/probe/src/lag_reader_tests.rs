@@ -58,7 +58,7 @@ fn nobody_waits_on_a_page_that_has_ended_or_whose_waits_are_told_one_by_one() {
     let mut whole = Writer::builder("whole").clock(clock.clone()).build_threadless();
     let silent = Writer::builder("silent").observed().clock(clock.clone()).build();
     time.advance_ns(SECOND_NS);
-    whole.waited(30 * MS_NS);
+    whole.probe_waited(30 * MS_NS, MS_NS * 100);
     assert_eq!(whole.page().lag_at(&clock, clock.now()).count(), 1);
     assert_eq!(silent.page().lag_at(&clock, clock.now()).count(), 0);
 }

@@ -173,7 +173,13 @@ impl PoolWriter {
         self.saturate(now, waits, is_full);
     }
 
-    /// A job that was seen to wait for so long: by a job that was sent to find out.
+    /// A job that was seen to wait for so long.
+    pub fn waited(&mut self, kind: WorkKind, ns: u64) {
+        self.words().wait[kind.index()].record(&self.pen, ns);
+    }
+
+    /// A job that was sent to find out waited for `ns` nanoseconds. One is sent every `every_ns`, but not while one is on its way: those
+    /// that were not sent are recorded, too, with what they would have waited.
     ///
     /// ```
     /// # use loopscope_probe::{WorkKind, Writer};
@@ -183,10 +189,10 @@ impl PoolWriter {
     /// // A job that does nothing is handed to the pool, and takes the time when it runs:
     /// let started = pool.clock().now();
     /// let ns = pool.clock().ns_between(submitted, started);
-    /// pool.waited(WorkKind::Other, ns);
+    /// pool.probe_waited(WorkKind::Other, ns, 250_000_000);
     /// ```
-    pub fn waited(&mut self, kind: WorkKind, ns: u64) {
-        self.words().wait[kind.index()].record(&self.pen, ns);
+    pub fn probe_waited(&mut self, kind: WorkKind, ns: u64, every_ns: u64) {
+        self.words().wait[kind.index()].record_probe(&self.pen, ns, every_ns);
     }
 
     /// A job that was seen to run for so long and end; `is_ok` is false where it panicked.

@@ -59,10 +59,11 @@ impl ThreadlessPage {
         self.page().created()
     }
 
-    /// An event was seen to wait for so long, in nanoseconds: records it as the loop's lag.
-    pub fn waited(&mut self, ns: u64) {
+    /// An event that was sent to find out waited for `ns` nanoseconds: records it as the loop's lag. One is sent every `every_ns`, but
+    /// not while one is on its way: those that were not sent are recorded, too, with what they would have waited.
+    pub fn probe_waited(&mut self, ns: u64, every_ns: u64) {
         // A pen stays on its thread, and this may move: whoever has it alone is the one writer.
-        self.memory.page().tallies.lag.record(&WriteToken::mint(), ns);
+        self.memory.page().tallies.lag.record_probe(&WriteToken::mint(), ns, every_ns);
     }
 
     /// As [`Writer::take_pool`](crate::Writer::take_pool).

@@ -3,6 +3,9 @@
 use loopscope_probe::{ObservedPool, PoolWriter, Ticks, WorkKind};
 use std::collections::BTreeSet;
 
+/// The job that is to find out is sent this often, in nanoseconds.
+pub(crate) const EVERY_NS: u64 = 250_000_000;
+
 /// What is known of the pool of one runtime.
 #[derive(Debug)]
 pub(crate) struct Pool {
@@ -12,6 +15,8 @@ pub(crate) struct Pool {
     submitted: u64,
     /// When the job that is to find out was sent; [`Ticks::NONE`] while none is on its way.
     pub(crate) canary_since: Ticks,
+    /// One that was sent before this is not counted: more are sent while others wait, and all count alike.
+    counted_until: Ticks,
     /// What the runtime's metrics last told.
     told: ObservedPool,
     /// Jobs can be sent to find out.
@@ -23,7 +28,15 @@ impl Pool {
         let told = ObservedPool::default();
         // Where the system refuses the pool its first thread, Tokio panics, which would end such a program.
         let can_find_out = !cfg!(panic = "abort");
-        Pool { writer, waiting: BTreeSet::new(), submitted: 0, canary_since: Ticks::NONE, told, can_find_out }
+        Pool {
+            writer,
+            waiting: BTreeSet::new(),
+            submitted: 0,
+            canary_since: Ticks::NONE,
+            counted_until: Ticks::NONE,
+            told,
+            can_find_out,
+        }
     }
 
     /// A job of ours was submitted.
@@ -100,8 +113,12 @@ impl Pool {
         }
         let now = self.writer.clock().now();
         let ns = self.writer.clock().ns_between(self.canary_since, now);
-        if has_run {
-            self.writer.waited(WorkKind::Other, ns);
+        if has_run && self.canary_since >= self.counted_until {
+            self.writer.probe_waited(WorkKind::Other, ns, EVERY_NS);
+            // Looks are not as regular.
+            let until_ns = ns - ns % EVERY_NS + EVERY_NS / 2;
+            let ticks = self.writer.clock().scale().ticks(until_ns);
+            self.counted_until = Ticks(self.canary_since.0.saturating_add(ticks));
         }
         self.canary_since = Ticks::NONE;
         self.write(now);
@@ -111,7 +128,7 @@ impl Pool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loopscope_probe::Writer;
+    use loopscope_probe::{Clock, VirtualClock, Writer};
 
     #[test]
     fn a_pool_is_full_until_the_job_runs_that_waited_and_not_until_the_next_look() {
@@ -151,6 +168,31 @@ mod tests {
         assert!(age_when(Some(4), |pool| assert!(pool.send_canary())).is_some());
         assert_eq!(age_when(Some(3), |pool| pool.canary_ended(true)), None);
         assert_eq!(age_when(None, |_| {}), Some(0), "the job that is sent finds out");
+    }
+
+    #[test]
+    fn what_is_sent_more_often_while_others_wait_counts_no_more_and_what_is_not_sent_while_one_waits_no_less()
+    {
+        let time = VirtualClock::starting_at(1_000_000_000);
+        let mut writer = Writer::builder("pool of a runtime").clock(Clock::simulated(time.clone())).build();
+        let mut pool = Pool::new(writer.take_pool().unwrap());
+        let mut counted = |rest_ms: u64, waits_ms: u64| {
+            time.advance_ns(rest_ms * 1_000_000);
+            assert!(pool.send_canary());
+            time.advance_ns(waits_ms * 1_000_000);
+            pool.canary_ended(true);
+            let wait = writer.page().snapshot(writer.clock()).pool.unwrap().wait;
+            let wait = &wait[WorkKind::Other.index()];
+            (wait.count(), wait.sum_ns / 1_000_000)
+        };
+        assert_eq!(counted(0, 20), (1, 20));
+        assert_eq!(counted(10, 20), (1, 20), "after 30 ms");
+        assert_eq!(counted(10, 20), (1, 20));
+        assert_eq!(counted(160, 10), (2, 30), "sent after 240 ms");
+        // 700, 450 and 200.
+        assert_eq!(counted(240, 700), (5, 1_380));
+        assert_eq!(counted(0, 20), (6, 1_400), "the last would have been sent 200 ms ago");
+        assert_eq!(counted(30, 20), (6, 1_400));
     }
 
     #[test]

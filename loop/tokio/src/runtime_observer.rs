@@ -9,6 +9,7 @@ use crate::activity::{Counters, is_unseen};
 use crate::asks::{self, Asks};
 use crate::own_tasks::{bear_witness, send_canary, send_to_each, send_witness, visit_workers};
 use crate::parked_runtime::Quiet;
+use crate::pool;
 use crate::runtime::WatchedRuntime;
 use crate::still_worker::{RunDelay, StillWorker};
 use crate::timers::TimerSearch;
@@ -31,8 +32,7 @@ const BEAT_EVERY_NS: u64 = 30_000_000;
 const LATE_NS: u64 = 3_000_000;
 /// A worker is stuck when it has not moved for so long, in nanoseconds: visits had time to meet one that was not met yet.
 const STUCK_NS: u64 = 20_000_000;
-/// A job is sent to the blocking pool this often, in nanoseconds; so often while others wait there.
-const CANARY_EVERY_NS: u64 = 250_000_000;
+/// A job is sent to the blocking pool so often while others wait there, in nanoseconds; see [`pool::EVERY_NS`].
 const CANARY_QUEUED_NS: u64 = 30_000_000;
 /// How often to look while something is on its way, or was done lately, in nanoseconds: where since when a worker is stuck is known
 /// from looks alone.
@@ -98,6 +98,8 @@ struct Looks {
     visit_ns: u64,
     beat_at: Ticks,
     canary_at: Ticks,
+    /// It was sent because the runtime had ceased to do something.
+    was_last: bool,
     timers: TimerSearch,
     asks: Asks,
     seen: Observed,
@@ -133,6 +135,7 @@ impl RuntimeObserver {
             visit_ns: FIRST_VISIT_NS,
             beat_at: Ticks(0),
             canary_at: Ticks(0),
+            was_last: true,
             timers: TimerSearch::new(),
             asks: Asks::default(),
             seen: Observed { parked_since: now, ..Observed::default() },
@@ -170,9 +173,7 @@ impl Observer for RuntimeObserver {
             pool.publish(at, unstable::pool(&runtime.handle).unwrap_or_default());
             pool.canary_since != Ticks::NONE
         });
-        if is_recent {
-            looks.send_canary(&runtime, at);
-        }
+        let is_asked = looks.send_canary(&runtime, is_recent, at) || canary_waits == Some(true);
         if is_recent && !runtime.is_hooked {
             looks.visit(&runtime, at);
         }
@@ -184,7 +185,7 @@ impl Observer for RuntimeObserver {
         let (before, looked_at) = (looks.seen, std::mem::replace(&mut looks.looked_at, at));
         let seen = looks.judge(&runtime, due, at);
         let is_due = due != 0 && !runtime.was_left();
-        let is_pending = is_due || canary_waits == Some(true) || is_recent || looks.asks.wait();
+        let is_pending = is_due || is_asked || is_recent || looks.asks.wait();
         let has_ended = seen.parked_since != before.parked_since;
         let is_unseen = has_ended && is_unseen(looks.clock.scale(), before.busy_since, looked_at, at);
         let sighting = Sighting::nothing().observed(seen);
@@ -326,9 +327,8 @@ impl Looks {
         let quiet = runtime.quiet(self.clock.scale(), at, &self.counters);
         let is_whole = runtime.has_all_workers();
         // Not while one may be stuck.
-        let is_parked = self.counters.iter().all(|counters| !counters.parks.is_multiple_of(2));
         let is_known = is_whole && matches!(quiet, Quiet::Known(_));
-        if is_parked && !is_known && !self.is_within(self.settle_ns, self.settled_at, at) {
+        if self.are_all_parked() && !is_known && !self.is_within(self.settle_ns, self.settled_at, at) {
             (self.settled_at, self.settle_ns) = (at, (self.settle_ns * 4).min(LAST_SETTLE_NS));
             if !is_whole {
                 visit_workers(runtime);
@@ -379,7 +379,7 @@ impl Looks {
             tokio::time::sleep(BEAT).await;
             let late_ns = clock.ns_between(Ticks(due_at), clock.now());
             if !end.0.may_be_left.load(Ordering::Relaxed) {
-                runtime.with_page(|page| page.waited(late_ns.saturating_sub(TIMER_NS)));
+                runtime.with_page(|page| page.probe_waited(late_ns.saturating_sub(TIMER_NS), BEAT_EVERY_NS));
             }
             match runtime.is_hooked {
                 true => worker_page::turn(runtime),
@@ -399,16 +399,28 @@ impl Looks {
             && self.still.first().is_some_and(|worker| worker.may_be_out(scale, Ticks(due), at))
     }
 
-    fn send_canary(&mut self, runtime: &Arc<WatchedRuntime>, at: Ticks) {
+    /// Sends a job to the pool where it is time for one: while the runtime does something, and once more when it ceases to, because
+    /// the jobs that it waits for may wait themselves. Returns whether one was sent.
+    fn send_canary(&mut self, runtime: &Arc<WatchedRuntime>, is_recent: bool, at: Ticks) -> bool {
         let every_ns = match runtime.with_pool(|pool| (pool.canary_since == Ticks::NONE, pool.has_queue())) {
             Some((true, true)) => CANARY_QUEUED_NS,
-            Some((true, false)) => CANARY_EVERY_NS,
-            _ => return,
+            Some((true, false)) => pool::EVERY_NS,
+            _ => return false,
         };
-        if !self.is_within(every_ns, self.canary_at, at) {
-            self.canary_at = at;
+        let is_time = match is_recent {
+            true => !self.is_within(every_ns, self.canary_at, at),
+            // What the runtime did in the moment of the last one was not told from what that made it do.
+            false => self.are_all_parked() && (!self.was_last || self.active_at > self.canary_at),
+        };
+        if is_time {
+            (self.canary_at, self.was_last) = (at, !is_recent);
             send_canary(runtime);
         }
+        is_time
+    }
+
+    fn are_all_parked(&self) -> bool {
+        self.counters.iter().all(|counters| !counters.parks.is_multiple_of(2))
     }
 
     /// Tells whether a worker runs tasks.

@@ -3,7 +3,10 @@
 mod support;
 
 use loopscope_agent::Incident;
+use loopscope_probe::WorkKind;
+use loopscope_probe::raw::registry;
 use std::sync::mpsc::channel;
+use std::sync::{Arc, RwLock};
 use support::{Block, Flavor, Running, Tier, agent, turn, until, workers};
 
 #[test]
@@ -36,6 +39,59 @@ fn a_full_blocking_pool_is_told_while_it_is_full_and_its_age_with_it() {
         });
         blocks.into_iter().for_each(Block::release);
         until("its end", || agent.incidents().iter().all(|one| one.is_over));
+    }
+}
+
+/// Returns how many jobs that were sent to find out have come to a thread of this runtime's pool.
+fn found_out(name: &str) -> u64 {
+    let label = format!("{name}/shared");
+    let page = registry::pages().into_iter().find(|page| page.label() == label).unwrap();
+    let pool = page.page().snapshot(page.clock()).pool;
+    pool.map_or(0, |pool| pool.wait[WorkKind::Other.index()].count())
+}
+
+#[test]
+fn a_pool_that_fills_up_while_the_runtime_goes_quiet_is_told_and_one_that_does_not_is_not() {
+    let _turn = turn();
+    // Others use this machine: so long a thread may have no processor.
+    let agent = agent(1_000);
+    for tier in [Tier::Attach, Tier::Build] {
+        for is_full in [false, true] {
+            let name = format!("burst {tier:?} {is_full}");
+            let running = Running::start_with(tier, Flavor::Multi, &name, move |builder| {
+                builder.max_blocking_threads(if is_full { 2 } else { 8 });
+            });
+            running.wait_for_workers(&name, 2);
+            let before = found_out(&name);
+            // The next one is not sent before long, and all is quiet then.
+            until("a job that finds out", || {
+                running.poke();
+                found_out(&name) > before
+            });
+            let gate = Arc::new(RwLock::new(()));
+            let closed = gate.write().unwrap();
+            let jobs = [(); 3].map(|()| gate.clone());
+            running.handle.spawn(async move {
+                for gate in jobs {
+                    tokio::task::spawn_blocking(move || drop(gate.read()));
+                }
+            });
+            let label = format!("{name}/shared");
+            let is_told = || agent.incidents().iter().any(|one| one.r#loop == label && one.cause == "pool");
+            let found = found_out(&name);
+            match is_full {
+                true => until("the full pool", is_told),
+                false => {
+                    until("the next job that finds out", || {
+                        running.poke();
+                        found_out(&name) > found
+                    });
+                    assert!(!is_told(), "{name}: there is a thread left");
+                }
+            }
+            drop(closed);
+            until("its end", || agent.incidents().iter().all(|one| one.is_over));
+        }
     }
 }
 

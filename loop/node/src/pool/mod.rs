@@ -92,7 +92,7 @@ impl PoolObserver {
         let since = std::mem::replace(&mut told.probe_since, Ticks::NONE);
         if let Some(writer) = told.writer.as_mut().filter(|_| since != Ticks::NONE) {
             let ns = writer.clock().ns_between(since, writer.clock().now());
-            writer.waited(WorkKind::Other, ns);
+            writer.probe_waited(WorkKind::Other, ns, waits::EVERY_NS);
         }
     }
 
@@ -164,7 +164,11 @@ mod tests {
         assert_eq!(look(), (0, None, None, None, None));
         let pool = writer.page().snapshot(writer.clock()).pool.unwrap();
         let waits = &pool.wait[WorkKind::Other.index()];
-        assert_eq!((waits.count(), waits.sum_ns), (1, 400 * MS));
+        assert_eq!(
+            (waits.count(), waits.sum_ns),
+            (2, 550 * MS),
+            "one more would have been sent after 250 ms"
+        );
         // It has gone through, and runs once more.
         observer.probe_ran();
         assert!(!observer.probe_sent(|| false) && observer.probe_sent(|| true));

@@ -12,7 +12,7 @@ use loopscope_probe::raw::clock::Scale;
 use std::sync::Arc;
 
 /// The next job is sent no sooner after the one before, in nanoseconds.
-const EVERY_NS: u64 = 250_000_000;
+pub(super) const EVERY_NS: u64 = 250_000_000;
 
 /// Sends the job, on the loop's thread.
 #[derive(Debug)]
