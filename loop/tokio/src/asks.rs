@@ -44,9 +44,9 @@ impl Asks {
         let room = (2 * workers).saturating_sub(self.waiting.load(Ordering::Relaxed));
         for _ in 0..room.min(workers) {
             self.waiting.fetch_add(1, Ordering::Relaxed);
-            let ask = Ask { task: runtime.begin_task(), waiting: self.waiting.clone() };
+            let mut ask = Ask { task: runtime.begin_task(), waiting: self.waiting.clone() };
             runtime.handle.spawn(async move {
-                run_here(ask.task.runtime());
+                run_here(ask.task.begin());
             });
         }
     }

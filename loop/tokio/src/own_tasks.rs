@@ -33,17 +33,17 @@ pub(crate) fn bear_witness(runtime: &Arc<WatchedRuntime>, clock: &Clock) {
 
 /// Sends a task that notes what can be seen, to a runtime of which no timers are known.
 pub(crate) fn send_witness(runtime: &Arc<WatchedRuntime>) {
-    let task = runtime.begin_task();
-    runtime.handle.spawn(async move { bear_witness(task.runtime(), &Clock::real()) });
+    let mut task = runtime.begin_task();
+    runtime.handle.spawn(async move { bear_witness(task.begin(), &Clock::real()) });
 }
 
 /// Sends a task to each worker, which says that it runs there.
 pub(crate) fn send_to_each(runtime: &Arc<WatchedRuntime>) {
     let (count, begun) = (runtime.worker_count(), Arc::new(AtomicUsize::new(0)));
     for _ in 0..count {
-        let (own, begun) = (runtime.begin_task(), begun.clone());
+        let (mut own, begun) = (runtime.begin_task(), begun.clone());
         runtime.handle.spawn(async move {
-            run_here(own.runtime());
+            run_here(own.begin());
             begun.fetch_add(1, Ordering::Relaxed);
             let (clock, since) = (Clock::real(), Clock::real().now());
             while begun.load(Ordering::Relaxed) < count && clock.ns_between(since, clock.now()) < STAY_NS {
@@ -56,10 +56,9 @@ pub(crate) fn send_to_each(runtime: &Arc<WatchedRuntime>) {
 /// Sends a job to the pool, by a task: a thread that the pool starts for it has the signal mask of who sends it, and a runtime's
 /// workers are such threads, too. The agent has all signals blocked.
 pub(crate) fn send_canary(runtime: &Arc<WatchedRuntime>) {
-    let task = runtime.begin_task();
+    let mut task = runtime.begin_task();
     runtime.handle.spawn(async move {
-        let runtime = task.runtime();
-        worker_page::turn(runtime);
+        let runtime = task.begin();
         if runtime.with_pool(Pool::send_canary) == Some(true) {
             let canary = Canary { runtime: runtime.clone(), has_run: false };
             // It panics where the pool has no thread, and the system refuses it one.
@@ -103,9 +102,9 @@ pub(crate) fn visit_workers(runtime: &Arc<WatchedRuntime>) {
     /// How often it comes again, where a worker was not met, or not told from another.
     const ROUNDS: u32 = 8;
     for _ in 0..2 * runtime.worker_count() {
-        let own = runtime.begin_task();
+        let mut own = runtime.begin_task();
         runtime.handle.spawn(async move {
-            let (clock, task) = (Clock::real(), own.runtime());
+            let (clock, task) = (Clock::real(), own.begin());
             for _ in 0..ROUNDS {
                 worker_page::visit(task);
                 let begun = clock.now();

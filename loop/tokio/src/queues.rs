@@ -18,16 +18,20 @@ impl Queues {
     }
 
     /// Writes what there is now. `more` is what only some builds of Tokio tell: names and values, always in the same order.
-    /// `own` tasks of ours are alive, which are not told.
+    /// So many tasks of ours are alive, and so many of those have not run yet: they are not told.
     pub(crate) fn publish(
         &mut self,
         metrics: &RuntimeMetrics,
-        own: u64,
+        [own_alive, own_waiting]: [u64; 2],
         more: Vec<(&'static str, GaugeType, u64)>,
     ) {
         let always = [
-            ("tasks_alive", GaugeType::Gauge, (metrics.num_alive_tasks() as u64).saturating_sub(own)),
-            ("global_queue_depth", GaugeType::Gauge, metrics.global_queue_depth() as u64),
+            ("tasks_alive", GaugeType::Gauge, (metrics.num_alive_tasks() as u64).saturating_sub(own_alive)),
+            (
+                "global_queue_depth",
+                GaugeType::Gauge,
+                (metrics.global_queue_depth() as u64).saturating_sub(own_waiting),
+            ),
         ];
         for (place, (name, is, value)) in always.into_iter().chain(more).enumerate() {
             if place == self.ids.len() {

@@ -7,7 +7,7 @@ use crate::parked_runtime::{Quiet, Witness, judge_pair};
 use crate::pool::Pool;
 use crate::queues::Queues;
 use crate::timed_park::TimedPark;
-use crate::worker_index;
+use crate::{worker_index, worker_page};
 use loopscope_probe::gauges::GaugeType;
 use loopscope_probe::observer::Observer;
 use loopscope_probe::raw::clock::Scale;
@@ -88,8 +88,8 @@ pub(crate) struct WatchedRuntime {
     /// When it was last asked whether it is there, in ticks, and by which task.
     asked_at: AtomicU64,
     asked: Mutex<Option<JoinHandle<()>>>,
-    /// Tasks of ours that were sent to it, and those of them that have ended.
-    tasks: [AtomicU64; 2],
+    /// Tasks of ours that were sent to it, those of them that have ended, and those that have begun to run, or never will.
+    tasks: [AtomicU64; 3],
     /// The last task of ours that ran where all else was parked.
     witness: Mutex<Option<Witness>>,
     /// A worker that was seen to wait, and whether a task of ours has proven since that it was one.
@@ -107,17 +107,30 @@ enum Rest {
 
 /// A task of ours, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct OwnTask(Arc<WatchedRuntime>);
+pub(crate) struct OwnTask {
+    runtime: Arc<WatchedRuntime>,
+    has_begun: bool,
+}
 
 impl OwnTask {
-    pub(crate) fn runtime(&self) -> &Arc<WatchedRuntime> {
-        &self.0
+    /// It runs on the calling thread: where that is a worker with a page, it was between two polls.
+    pub(crate) fn begin(&mut self) -> &Arc<WatchedRuntime> {
+        self.leave_queue();
+        worker_page::turn(&self.runtime);
+        &self.runtime
+    }
+
+    fn leave_queue(&mut self) {
+        if !std::mem::replace(&mut self.has_begun, true) {
+            self.runtime.tasks[2].fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
 impl Drop for OwnTask {
     fn drop(&mut self) {
-        self.0.tasks[1].fetch_add(1, Ordering::Release);
+        self.leave_queue();
+        self.runtime.tasks[1].fetch_add(1, Ordering::Release);
     }
 }
 
@@ -220,7 +233,7 @@ impl WatchedRuntime {
     /// Begins a task of ours: what the runtime does for it is not what it does by itself.
     pub(crate) fn begin_task(self: &Arc<Self>) -> OwnTask {
         self.tasks[0].fetch_add(1, Ordering::Relaxed);
-        OwnTask(self.clone())
+        OwnTask { runtime: self.clone(), has_begun: false }
     }
 
     /// Returns how many tasks of ours were begun, and how many of them have ended.
@@ -421,8 +434,9 @@ impl WatchedRuntime {
     /// Writes the numbers of its tasks and queues to its page, and `more`: see [`Queues::publish`].
     pub(crate) fn publish_queues(&self, more: Vec<(&'static str, GaugeType, u64)>) {
         if let Some(queues) = locked(&self.queues).as_mut() {
-            let [begun, ended] = self.own_tasks();
-            queues.publish(&self.metrics, begun.saturating_sub(ended), more);
+            let [sent, ended] = self.own_tasks();
+            let waiting = sent.saturating_sub(self.tasks[2].load(Ordering::Relaxed));
+            queues.publish(&self.metrics, [sent.saturating_sub(ended), waiting], more);
         }
     }
 

@@ -369,12 +369,11 @@ impl Looks {
         let due_at = clock.now().0 + clock.scale().ticks(BEAT.as_nanos() as u64);
         beat.may_be_left.store(false, Ordering::Relaxed);
         beat.due.store(due_at, Ordering::Release);
-        let (task, of) = (runtime.begin_task(), TimerGuard(beat.clone()));
+        let (mut task, of) = (runtime.begin_task(), TimerGuard(beat.clone()));
         runtime.handle.spawn(async move {
-            let (end, runtime) = (of, task.runtime());
+            let (end, runtime) = (of, task.begin());
             // Until now the task has waited for a worker: no timer was late.
             let due_at = clock.now().0 + clock.scale().ticks(BEAT.as_nanos() as u64);
-            worker_page::turn(runtime);
             end.0.due.store(due_at, Ordering::Release);
             tokio::time::sleep(BEAT).await;
             let late_ns = clock.ns_between(Ticks(due_at), clock.now());
