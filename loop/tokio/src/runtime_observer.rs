@@ -185,7 +185,7 @@ impl Observer for RuntimeObserver {
         let (before, looked_at) = (looks.seen, std::mem::replace(&mut looks.looked_at, at));
         let seen = looks.judge(&runtime, due, at);
         let is_due = due != 0 && !runtime.was_left();
-        let is_pending = is_due || is_asked || is_recent || looks.asks.wait();
+        let is_pending = is_due || is_asked || is_recent || looks.asks.are_out();
         let has_ended = seen.parked_since != before.parked_since;
         let is_unseen = has_ended && is_unseen(looks.clock.scale(), before.busy_since, looked_at, at);
         let sighting = Sighting::nothing().observed(seen);
@@ -220,7 +220,7 @@ impl Looks {
         // Whether a timer is overdue while its thread is outside must be noticed before it comes.
         let may_be_outside = due != 0 && runtime.may_be_left() && !runtime.is_announced();
         match runtime.is_shared() {
-            _ if !is_complete || self.asks.wait() => LOOK_NS,
+            _ if !is_complete || self.asks.are_out() => LOOK_NS,
             _ if may_be_outside => self.until_late_ns(due, at).unwrap_or(LOOK_NS),
             true if self.is_vague => LOOK_NS,
             true => TOLD_LOOK_NS,

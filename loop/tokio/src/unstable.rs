@@ -25,13 +25,23 @@ trait ScheduleLatency {
 
 impl ScheduleLatency for TaskMeta<'_> {}
 
-/// Times each poll of a task, by where it was spawned.
+/// Tells whether a task is one of ours: spawned by a file beside this one.
+fn is_own(task: &TaskMeta<'_>) -> bool {
+    const THIS: &str = "unstable.rs";
+    let (folder, _) = file!().split_at(file!().len() - THIS.len());
+    task.spawned_at().file().starts_with(folder)
+}
+
+/// Times each poll of a task of the program's, by where it was spawned.
 pub(crate) fn install(builder: &mut Builder) {
     builder
         .on_before_task_poll(|task| {
             let label = Label { at: task.spawned_at(), name: None };
-            // Tokio has no room for what was known of the task.
-            let frame = worker_page::enter_after(&label, &mut { Known::NOTHING }, task.schedule_latency());
+            let frame = match is_own(task) {
+                true => Frame::None,
+                // Tokio has no room for what was known of the task.
+                false => worker_page::enter_after(&label, &mut { Known::NOTHING }, task.schedule_latency()),
+            };
             // None at the end of the thread.
             let _ = RUNNING.try_with(|running| running.borrow_mut().push(frame));
         })

@@ -54,6 +54,8 @@ pub(crate) struct Worker {
     base_parks: AtomicU64,
     /// When it last ran a task of ours, in ticks: then it was between two polls of the program's tasks.
     turned: AtomicU64,
+    /// A task of ours stays with it.
+    is_asked: AtomicBool,
     watched: Mutex<Watched>,
 }
 
@@ -93,6 +95,7 @@ impl Worker {
             base_busy_ns: AtomicU64::new(0),
             base_parks: AtomicU64::new(0),
             turned: AtomicU64::new(0),
+            is_asked: AtomicBool::new(false),
             watched: Mutex::new(watched),
         }
     }
@@ -140,6 +143,16 @@ impl Worker {
     /// The thread's side: it runs a task of ours.
     pub(crate) fn turn(&self, now: Ticks) {
         self.turned.store(now.0, Ordering::Release);
+    }
+
+    /// A task of ours wants to stay with it. Returns whether no other one does.
+    pub(crate) fn is_asked_by_one_more(&self) -> bool {
+        !self.is_asked.swap(true, Ordering::Relaxed)
+    }
+
+    /// It stays no more.
+    pub(crate) fn is_asked_no_more(&self) {
+        self.is_asked.store(false, Ordering::Relaxed);
     }
 
     /// A worker that tells when it parks: looks for polls that it did not tell, and for its end.
