@@ -59,6 +59,7 @@ pub(crate) fn send_canary(runtime: &Arc<WatchedRuntime>) {
     let mut task = runtime.begin_task();
     runtime.handle.spawn(async move {
         let runtime = task.begin();
+        worker_page::turn(runtime);
         if runtime.with_pool(Pool::send_canary) == Some(true) {
             let canary = Canary { runtime: runtime.clone(), has_run: false };
             // It panics where the pool has no thread, and the system refuses it one.
@@ -105,6 +106,7 @@ pub(crate) fn visit_workers(runtime: &Arc<WatchedRuntime>) {
         let mut own = runtime.begin_task();
         runtime.handle.spawn(async move {
             let (clock, task) = (Clock::real(), own.begin());
+            worker_page::turn(task);
             for _ in 0..ROUNDS {
                 worker_page::visit(task);
                 let begun = clock.now();

@@ -7,7 +7,7 @@ use crate::parked_runtime::{Quiet, Witness, judge_pair};
 use crate::pool::Pool;
 use crate::queues::Queues;
 use crate::timed_park::TimedPark;
-use crate::{worker_index, worker_page};
+use crate::worker_index;
 use loopscope_probe::gauges::GaugeType;
 use loopscope_probe::observer::Observer;
 use loopscope_probe::raw::clock::Scale;
@@ -113,10 +113,9 @@ pub(crate) struct OwnTask {
 }
 
 impl OwnTask {
-    /// It runs on the calling thread: where that is a worker with a page, it was between two polls.
+    /// It runs from now on.
     pub(crate) fn begin(&mut self) -> &Arc<WatchedRuntime> {
         self.leave_queue();
-        worker_page::turn(&self.runtime);
         &self.runtime
     }
 

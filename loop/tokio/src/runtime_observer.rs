@@ -372,6 +372,7 @@ impl Looks {
         let (mut task, of) = (runtime.begin_task(), TimerGuard(beat.clone()));
         runtime.handle.spawn(async move {
             let (end, runtime) = (of, task.begin());
+            worker_page::turn(runtime);
             // Until now the task has waited for a worker: no timer was late.
             let due_at = clock.now().0 + clock.scale().ticks(BEAT.as_nanos() as u64);
             end.0.due.store(due_at, Ordering::Release);
