@@ -64,10 +64,10 @@ fn panicked() -> Case {
         .silent("70m", "AgentPanicked")
 }
 
-/// Prometheus extends what it saw to the whole hour, which makes 3.05 of three: nothing panics a twentieth of a time.
+/// Prometheus extends what it saw to the whole hour, which makes 3.01 of three: nothing panics a hundredth of a time.
 fn panicked_often() -> Case {
-    Case::new("three ticks that panicked half an hour ago", "1m")
-        .series(&c::AGENT_PANICS, &[], "0x60 3x60")
+    Case::new("three ticks that panicked half an hour ago, and scrapes that do not fall on the hour", "17s")
+        .series(&c::AGENT_PANICS, &[], "0x200 3x200")
         .silent("50m", "AgentPanicked")
         .fires("90m", "AgentPanicked", &[], "3")
 }
