@@ -73,7 +73,7 @@ fn finish(
     match capture.changes.iter().find(grown) {
         None => Ok(()),
         Some(change) => Err(Failure::Grown(format!(
-            "{} takes {:+.1}% of all time, more than --fail-above {}%",
+            "{} grew by {:.1}% of the larger total, more than --fail-above {}%",
             change.site,
             change.change_ratio * 100.0,
             plan.fail_above.unwrap_or_default() * 100.0
@@ -279,9 +279,9 @@ fn changes_text(changes: &[SiteChange]) -> String {
     let told: Vec<&SiteChange> =
         changes.iter().filter(|change| change.change_ratio.abs() >= 0.005).take(CHANGES_SHOWN).collect();
     if told.is_empty() {
-        return "No change of 0.5% of all time or more.\n".to_owned();
+        return "No change of 0.5% of the larger total or more.\n".to_owned();
     }
-    let mut text = "Changes, as share of all time:\n".to_owned();
+    let mut text = "Changes, as share of the larger of both totals:\n".to_owned();
     for change in told {
         let (before, after) = (show_ns(change.before_ns), show_ns(change.after_ns));
         let percent = change.change_ratio * 100.0;

@@ -31,7 +31,7 @@ pub struct Plan {
     pub before: Option<(Profile, Totals)>,
     /// What to compare it with, and its file, where that was captured before, too.
     pub after: Option<(Profile, PathBuf)>,
-    /// The greatest growth of one callback site that is no failure, as part of all time.
+    /// The greatest growth of one callback site that is no failure, as part of the larger total.
     pub fail_above: Option<f64>,
 }
 
