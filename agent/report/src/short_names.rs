@@ -19,7 +19,7 @@ use crate::words::without_directories;
 const NAME_MAX: usize = 32;
 
 /// Letters of a name that say something in a row that has room for no more.
-const NAME_MIN: usize = 12;
+const NAME_MIN: usize = 8;
 
 /// Stands for what is left out.
 const LEFT_OUT: char = '…';
@@ -233,7 +233,8 @@ mod tests {
             (37, text),
             (36, "timer exp…e_session (trouble.rs:124)"),
             (30, "timer …ession (trouble.rs:124)"),
-            (25, "timer expire_session (tr…"),
+            (25, "time…ion (trouble.rs:124)"),
+            (24, "timer expire_session (t…"),
             (0, ""),
         ] {
             let found = keeping_place(text, most);

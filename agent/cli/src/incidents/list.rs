@@ -180,10 +180,12 @@ pub fn what_within(incident: &Incident, room: usize) -> String {
         return keeping_place(&whole, room);
     }
     let blame = one_line(&format!("{} {place}", incident.culprit.kind));
-    match blame.chars().count() < room && whole.starts_with(&blame) {
+    match blame.chars().count() {
         // The rest is seen to be cut off.
-        true => keeping_place(&(whole + " "), room),
-        false => keeping_place(&blame, room),
+        letters if letters < room && whole.starts_with(&blame) => keeping_place(&(whole + " "), room),
+        letters if letters <= room => blame,
+        // What kind of callback it was is worth less than its name.
+        _ => keeping_place(&one_line(&place), room),
     }
 }
 
@@ -256,7 +258,7 @@ mod tests {
         assert!(lines[0].starts_with("ID") && lines[1].starts_with("4711-12  now"), "{written}");
         assert!(lines[1].contains("302 ms, open") && lines[2].contains("00:01:40, 30 s ago"), "{written}");
         assert!(lines[3].contains("302 ms+, killed") && lines[3].contains("starved  "), "{written}");
-        assert!(lines[1].contains("timer pa") && lines[1].ends_with('…'), "{written}");
+        assert!(lines[1].contains("parse_invoices") && lines[1].ends_with('…'), "{written}");
         assert_eq!(lines[4], "The newest 3 of 4; use --last 4 for all.");
         let wide = text(Paint::plain(140), &catch, 3, 130_000_000_000);
         assert!(wide.contains("timer parse_invoices (trouble.rs:42): 1 callback of 302 ms\n"), "{wide}");
@@ -285,7 +287,8 @@ mod tests {
         for (room, expected) in [
             (45, "timer parse_invoices (trouble.rs:42): 1 call…"),
             (36, "timer parse_invoices (trouble.rs:42)"),
-            (30, "timer p…voices (trouble.rs:42)"),
+            (30, "parse_invoices (trouble.rs:42)"),
+            (29, "parse_…voices (trouble.rs:42)"),
         ] {
             assert_eq!(what_within(&one, room), expected);
         }

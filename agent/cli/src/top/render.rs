@@ -80,7 +80,7 @@ fn title(board: &LoopTable, columns: u16, theme: Theme) -> Line<'static> {
     Line::from(parts)
 }
 
-fn footer(board: &LoopTable, hidden: &[&str], theme: Theme) -> Line<'static> {
+fn footer(board: &LoopTable, hidden: &[String], theme: Theme) -> Line<'static> {
     if board.is_typing {
         return Line::raw(format!("filter: {}_", board.filter));
     }
@@ -96,7 +96,7 @@ fn footer(board: &LoopTable, hidden: &[&str], theme: Theme) -> Line<'static> {
 }
 
 /// Draws the table and what there is room for below it. Returns what there is none for.
-fn draw_loops(frame: &mut Frame<'_>, body: Rect, board: &LoopTable, theme: Theme) -> Vec<&'static str> {
+fn draw_loops(frame: &mut Frame<'_>, body: Rect, board: &LoopTable, theme: Theme) -> Vec<String> {
     let rows = board.rows();
     if rows.is_empty() {
         let unreadable = board.unreadable();
@@ -112,11 +112,10 @@ fn draw_loops(frame: &mut Frame<'_>, body: Rect, board: &LoopTable, theme: Theme
         return Vec::new();
     }
     let (columns, hidden) = column::fitting(body.width);
-    let titles = |columns: Vec<Column>| columns.into_iter().map(Column::title).collect::<Vec<_>>();
-    let mut names = titles(hidden);
+    let mut names: Vec<String> = hidden.into_iter().map(|column| column.heading(&rows)).collect();
     if body.height < PANES_FROM {
         draw_table(frame, body, board, &rows, &columns, theme);
-        names.extend(["sites", "incidents"]);
+        names.extend(["sites", "incidents"].map(str::to_owned));
         return names;
     }
     let chosen = rows[board.chosen_at(&rows)];
