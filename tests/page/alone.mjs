@@ -69,9 +69,12 @@ test("it shows a block within 2 s, and how it grows", async (stage) => {
   const late = await stage.view(stage.watched[0]);
   const past = await late.evaluate(async () => {
     const response = await fetch("debug/loopscope/live", { headers: { "X-Loopscope": "1" } });
-    return (await response.json()).past.filter(({ loops }) => loops.some(({ lag }) => lag.max_ns > 1e9)).length;
+    const view = await response.json();
+    const blocks = view.past.filter(({ loops }) => loops.some(({ lag }) => lag.max_ns > 1e9)).length;
+    return { blocks, lacking_ns: view.unix_ns - view.interval_ns - view.past.at(-1).unix_ns };
   });
-  assert(past > 0, "the block is among the samples of before");
+  assert(past.blocks > 0, "the block is among the samples of before");
+  assert(past.lacking_ns <= 0, `${past.lacking_ns} ns between them and the view`);
   await headline(late, /^web (answers now; it was blocked|was stalled) for/);
   await shot(late, "opened-late-dark");
   await late.context().close();

@@ -46,6 +46,16 @@ test("a stalled loop of fifty is on top and named", async (stage) => {
   await shot(page, "fifty-blocked-dark");
   await headline(page, /^All 50 loops answer( now; .*)?$/);
   await page.waitForFunction(() => document.getElementById("incident-rows").textContent.includes("loop-9 starved by microtask"));
+  // Which line it was is what one looks for: a name may be cut off, its place is not.
+  await page.setViewportSize({ width: 1024, height: 900 });
+  const cut = await page.evaluate(() => [...document.querySelectorAll("#incident-rows .what")].filter((row) => {
+    const walker = document.createTreeWalker(row, NodeFilter.SHOW_TEXT);
+    const range = document.createRange();
+    while (walker.nextNode()) range.selectNodeContents(walker.currentNode);
+    return /\)$/.test(row.textContent) && range.getBoundingClientRect().right > row.getBoundingClientRect().right + 1;
+  }).map((row) => row.textContent));
+  equal(cut.join("\n"), "", "rows without their place");
+  await page.setViewportSize({ width: 1280, height: 900 });
   equal(page.faults.join("\n"), "", "the console");
   await page.context().close();
 });

@@ -145,8 +145,11 @@ fn not_found(written: &Written<'_>, has_ended: bool, all: &[String]) -> String {
         _ => "no instrumented process".to_owned(),
     };
     match all {
+        [] if has_ended && matches!(written, Written::Pid(_)) => {
+            format!("{what}; no other instrumented process is running")
+        }
         [] => format!(
-            "{what}: no pages in {}, this user's directory; start a program, or try `loopscope demo`",
+            "{what}: no page of a running process in {}, this user's directory; start a program, or try `loopscope demo`",
             runtime_directory().display()
         ),
         all => format!("{what}; there are:\n  {}", all.join("\n  ")),
@@ -193,7 +196,17 @@ mod tests {
     fn an_unknown_target_is_named_with_what_there_is() {
         let text = not_found(&Written::Name("web"), false, &["12 demo".to_owned()]);
         assert!(text.contains("`web`") && text.contains("12 demo"), "{text}");
-        assert!(not_found(&Written::Pid(7), true, &[]).contains("process 7 has exited"));
-        assert!(not_found(&Written::Anything, false, &[]).contains("loopscope demo"));
+        let ended = not_found(&Written::Pid(7), true, &[]);
+        assert!(
+            ended.contains("process 7 has exited") && !ended.contains("no page"),
+            "its own is there: {ended}"
+        );
+        for has_ended in [false, true] {
+            let none = not_found(&Written::Anything, has_ended, &[]);
+            assert!(
+                none.contains("no page of a running process") && none.contains("loopscope demo"),
+                "{none}"
+            );
+        }
     }
 }

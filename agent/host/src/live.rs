@@ -2,6 +2,7 @@
 
 use crate::service::HostService;
 use loopscope_http::live::Source;
+use loopscope_probe::raw::clock::unix_ns;
 use loopscope_probe::raw::proc::Stat;
 use loopscope_report::live::{LoopSample, PastView, View};
 
@@ -22,7 +23,8 @@ impl Source for HostService {
     }
 
     fn recent(&self) -> Vec<PastView> {
-        self.shared.state().recent.views()
+        let seen = self.seen();
+        self.shared.state().recent.views_until(seen, unix_ns())
     }
 
     fn complete(&self, view: &mut View) {

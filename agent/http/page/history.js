@@ -17,7 +17,7 @@ export class History {
   /** Takes the samples of a view, and forgets loops that are not in it. The first view of a server has what came before. */
   add(view) {
     const at = view.unix_ns / 1e6;
-    for (const past of view.past ?? []) this.#remember(past, at);
+    for (const past of view.past ?? []) this.#remember(past, at - view.interval_ns / 1e6);
     const there = new Set();
     for (const process of view.processes) {
       for (const loop of process.loops.flatMap((loop) => [loop, ...loop.workers])) {
@@ -90,11 +90,14 @@ export class History {
     return length > BLOCKED_KNOWN_MS ? Math.min((newest.blocked - first.blocked) / 1e6 / length, 1) : 0;
   }
 
-  /** Takes a sample of before the first view, where nothing better is there. */
-  #remember(past, now) {
-    const at = past.unix_ns / 1e6;
-    if (at > now) return;
-    for (const loop of past.loops) {
+  /** Takes a sample of before the first view, which begins at `end`, where nothing better is there. The last sample is until
+      now: what it shares with the view is the view's. */
+  #remember(past, end) {
+    const at = Math.min(past.unix_ns / 1e6, end);
+    const shared_ns = past.unix_ns - at * 1e6;
+    for (const one of past.loops) {
+      const loop = { ...one, interval_ns: one.interval_ns - shared_ns };
+      if (loop.interval_ns <= 0) continue;
       const first = this.of(loop.id)[0];
       if (first && !first.isCoarse) continue;
       const isNewer = (sample) => sample.at >= at;

@@ -77,7 +77,8 @@ export class Incidents {
     byId("incidents-none").hidden = shown.length > 0 || !this.isTold;
     say(byId("incidents-count"), this.all.length > SHOWN_MAX ? `newest ${SHOWN_MAX} of ${this.all.length}` : "");
     const build = () => {
-      const cells = ["dim", "long", "what"].map((name) => make("span", { class: name }));
+      const cells = ["dim", "long"].map((name) => make("span", { class: name }));
+      cells.push(make("span", { class: "what" }, make("span"), make("span", { class: "place" })));
       const button = make("button", { type: "button" }, ...cells);
       const item = make("li", {}, button);
       button.addEventListener("click", () => this.open(item.incident));
@@ -89,7 +90,11 @@ export class Incidents {
       say(when, clock(incident.begin_unix_ns));
       say(long, `${duration(incident.duration_ns)}${incident.is_over ? "" : " …"}`);
       // That a stall is a block is not worth the room of a line number.
-      say(what, `${called(incident)}${this.isHost ? ` ${incident.pid}` : ""} ${short(blame(incident)).replace(/^blocked by /, "")}`);
+      const words = `${called(incident)}${this.isHost ? ` ${incident.pid}` : ""} ${short(blame(incident)).replace(/^blocked by /, "")}`;
+      // Where there is no room for all of it, the place stays whole.
+      const [, head, place] = words.match(/^(.*?)( \([^()]*\))?$/s);
+      say(what.firstElementChild, head);
+      say(what.lastElementChild, place ?? "");
       mark(what, "title", `${called(incident)} ${blame(incident)}: ${incident.summary}`);
       mark(item, "data-open", !incident.is_over);
     });

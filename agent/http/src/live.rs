@@ -39,7 +39,7 @@ const VIEWERS_MAX: usize = 8;
 pub trait Source: Send + Sync {
     /// Copies the pages.
     fn seen(&self) -> Vec<LoopSample>;
-    /// Returns the samples of the last two minutes, for who has no view yet.
+    /// Returns the samples of the last two minutes until now, for who has no view yet.
     fn recent(&self) -> Vec<PastView> {
         Vec::new()
     }

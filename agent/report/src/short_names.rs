@@ -18,6 +18,9 @@ use crate::words::without_directories;
 /// Letters of a name that is shown whole: two of them, the places in the source and what happened are a line of 160 letters.
 const NAME_MAX: usize = 32;
 
+/// Letters of a name that say something in a row that has room for no more.
+const NAME_MIN: usize = 8;
+
 /// Stands for what is left out.
 const LEFT_OUT: char = '…';
 
@@ -206,9 +209,40 @@ pub fn without_middle(text: &str, most: usize) -> String {
     letters[..front].iter().chain([&LEFT_OUT]).chain(&letters[letters.len() - back..]).take(most).collect()
 }
 
+/// Returns `name (place)` in at most `most` letters: the name loses its middle, and the place stays, as long as that leaves some
+/// letters of the name. Other texts lose their end.
+pub fn keeping_place(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    let (name, place) = text.split_at(text.rfind(" (").filter(|_| text.ends_with(')')).unwrap_or(text.len()));
+    match most.saturating_sub(place.chars().count()) {
+        room if !place.is_empty() && room >= NAME_MIN => without_middle(name, room) + place,
+        _ => text.chars().take(most.saturating_sub(1)).chain([LEFT_OUT]).take(most).collect(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_becomes_shorter_and_its_place_stays() {
+        let text = "timer expire_session (trouble.rs:124)";
+        for (most, expected) in [
+            (37, text),
+            (36, "timer exp…e_session (trouble.rs:124)"),
+            (30, "timer …ession (trouble.rs:124)"),
+            (25, "time…ion (trouble.rs:124)"),
+            (24, "timer expire_session (t…"),
+            (0, ""),
+        ] {
+            let found = keeping_place(text, most);
+            assert!(found.chars().count() <= most, "{found}");
+            assert_eq!(found, expected);
+        }
+        assert_eq!(keeping_place("4 of 4 threads busy", 9), "4 of 4 t…");
+    }
 
     /// Names as they were seen on stacks of programs in Rust, C++ and C.
     const REAL: [(&str, &str); 16] = [

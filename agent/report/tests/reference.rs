@@ -1,8 +1,10 @@
 //! The reference of metrics, `docs/metrics.md`, is what the catalogue says. `UPDATE_EXPECT=1` rewrites it.
 
+use loopscope_probe::{Clock, VirtualClock, Writer};
 use loopscope_report::metrics::catalog::{
-    ALL, FAST, FEW, Family, GROUPS, HOST, LABELS, LAG, OTEL, OWN, PROM_CLIENT, Type, Unit, WAIT,
+    ALL, FAST, FEW, Family, GROUPS, HOST, LABELS, LAG, LAG_SECONDS, OTEL, OWN, PROM_CLIENT, Type, Unit, WAIT,
 };
+use loopscope_report::words::thousands;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -167,4 +169,33 @@ fn the_reference_is_what_the_catalogue_says() {
         "docs/metrics.md is not what the catalogue says (line {}): run this test with UPDATE_EXPECT=1",
         differs.map_or(found.lines().count(), |line| line) + 1
     );
+}
+
+/// What lag is, in the words of the metric itself: whoever reads another definition elsewhere compares other numbers.
+#[test]
+fn lag_is_defined_in_the_same_words_everywhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let read = |name: &str| std::fs::read_to_string(root.join(name)).unwrap().replace('\n', " ");
+    let (definition, rest) =
+        LAG_SECONDS.help.split_once(';').expect("the definition, and how much there is of it");
+    let definition = definition.replacen('D', "d", 1);
+    assert_eq!(definition, "delay from an event becoming ready, at a random time, to the loop's next poll");
+    for document in ["README.md", "ARCHITECTURE.md", "docs/metrics.md"] {
+        assert!(read(document).contains(&format!("the {definition}")), "{document}: the {definition}");
+    }
+    let time = VirtualClock::starting_at(1);
+    let mut writer = Writer::builder("web").clock(Clock::simulated(time.clone())).build();
+    writer.park();
+    time.advance_ns(1_000_000_000);
+    let per_second = writer.page().snapshot(writer.clock()).lag.count();
+    assert!(rest.starts_with(&format!(" {per_second} observations per second.")), "{rest}");
+    let told = thousands(per_second);
+    assert!(read("README.md").contains(&format!("its count grows by {told} a second")), "README.md: {told}");
+    assert!(read("docs/metrics.md").contains(&format!("the count increases by {told} per second")));
+    // And what it does not see, before somebody trusts it there.
+    let blind = ["whose thread has no processor", "is stopped in its poll"];
+    for document in ["README.md", "docs/metrics.md"] {
+        let text = read(document);
+        assert!(blind.iter().all(|words| text.contains(words)), "{document}: {blind:?}");
+    }
 }

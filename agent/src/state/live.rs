@@ -2,6 +2,7 @@
 
 use crate::state::AgentState;
 use loopscope_probe::Ticks;
+use loopscope_probe::raw::clock::unix_ns;
 use loopscope_probe::raw::loop_id::Called;
 use loopscope_probe::raw::registry::LocalPage;
 use loopscope_report::compute::verdict::Cause;
@@ -30,14 +31,19 @@ impl AgentState {
     /// Takes a sample of the loops for who opens the live page later, where it is time and there is such a page.
     pub(super) fn record_recent(&mut self, now: Ticks, unix_ns: u64) {
         if self.addresses.0.is_some() && self.recent.is_due(now.0) {
-            let seen: Vec<LoopSample> = self.loops_now().iter().take(LOOPS_MAX).map(LoopNow::seen).collect();
+            let seen = self.first_seen();
             self.recent.record(seen, now.0, unix_ns);
         }
     }
 
-    /// Returns the samples of the last two minutes.
+    /// Returns the samples of the last two minutes, until now.
     pub(crate) fn recent(&self) -> Vec<PastView> {
-        self.recent.views()
+        self.recent.views_until(self.first_seen(), unix_ns())
+    }
+
+    /// Copies the loops that are recorded.
+    fn first_seen(&self) -> Vec<LoopSample> {
+        self.loops_now().iter().take(LOOPS_MAX).map(LoopNow::seen).collect()
     }
 
     /// Returns the loops, to be copied by whoever shows them.

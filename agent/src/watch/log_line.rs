@@ -9,6 +9,8 @@ pub(crate) const LINE_MAX: usize = 160;
 /// How much a line says. Each has what the next one has, and more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Detail {
+    /// Without what a flood follows, and what a pool's longest job calls with which arguments.
+    Shortest,
     /// Without how long the thread did what.
     Least,
     /// Without the function in which the thread was found.
@@ -38,19 +40,20 @@ pub(crate) struct LineRoom {
 }
 
 /// What is tried, in this order: names become shorter first, then there is less detail, then names lose their middle.
-const ROOMS: [LineRoom; 8] = [
+const ROOMS: [LineRoom; 9] = [
     LineRoom::new(Detail::Whole, Names::Short),
     LineRoom::new(Detail::Whole, Names::WithoutDirectories),
     LineRoom::new(Detail::WithoutSummary, Names::WithoutDirectories),
     LineRoom::new(Detail::WithoutFrame, Names::WithoutDirectories),
     LineRoom::new(Detail::Least, Names::WithoutDirectories),
-    LineRoom::new(Detail::Least, Names::AtMost(24)),
-    LineRoom::new(Detail::Least, Names::AtMost(16)),
+    LineRoom::new(Detail::Shortest, Names::WithoutDirectories),
+    LineRoom::new(Detail::Shortest, Names::AtMost(24)),
+    LineRoom::new(Detail::Shortest, Names::AtMost(16)),
     LEAST,
 ];
 
 /// For no less: with names of eight letters, there is room for the words of all lines in a runtime's usual words.
-const LEAST: LineRoom = LineRoom::new(Detail::Least, Names::AtMost(8));
+const LEAST: LineRoom = LineRoom::new(Detail::Shortest, Names::AtMost(8));
 
 impl LineRoom {
     /// For all that there is to say.

@@ -151,6 +151,7 @@ fn flood(incident: &Incident, room: LineRoom) -> String {
     let heaviest = incident.groups.first();
     let after = heaviest
         .and_then(|group| group.parent.as_ref())
+        .filter(|_| detail > Detail::Shortest)
         .map(|parent| format!(", after {}", room.name(parent)));
     let Culprit { label, file, .. } = &incident.culprit;
     let summary = &incident.summary;
@@ -180,11 +181,11 @@ fn how(incident: &Incident, room: LineRoom) -> String {
             Some(call) => format!(", waiting in {}{}", room.name(call), in_frame("called by")),
             None => format!(", waiting{}", in_frame("in")),
         },
-        Class::StarvedOfCpu if incident.is_throttled() && detail == Detail::Least => {
+        Class::StarvedOfCpu if incident.is_throttled() && detail <= Detail::Least => {
             ", throttled by the CPU quota of its cgroup".to_owned()
         }
-        Class::StarvedOfCpu if detail == Detail::Least => ", starved of CPU".to_owned(),
-        Class::Unknown if detail == Detail::Least => String::new(),
+        Class::StarvedOfCpu if detail <= Detail::Least => ", starved of CPU".to_owned(),
+        Class::Unknown if detail <= Detail::Least => String::new(),
         Class::StarvedOfCpu if incident.is_throttled() => {
             let held = show_ns(incident.throttled_ns);
             format!(", throttled by the CPU quota of its cgroup for {held}{}", in_frame("in"))
@@ -233,7 +234,11 @@ fn pool_line(moment: Moment, incident: &Incident, age: &str, room: LineRoom) -> 
         group => room.name(group),
     };
     let job = if room.detail == Detail::Whole { "the longest job is" } else { "longest job" };
-    let call = incident.waiting_in.as_ref().map(|call| format!("; {job} waiting in {}", room.name(call)));
+    let call = incident.waiting_in.as_deref().map(|call| match room.detail {
+        Detail::Shortest => call.split('(').next().unwrap_or(call),
+        _ => call,
+    });
+    let call = call.map(|call| format!("; {job} waiting in {}", room.name(call)));
     let summary = format!("{}{}", room.words(&incident.summary), call.unwrap_or_default());
     match moment {
         Moment::Begin | Moment::Missed => format!("pool of {subject} saturated for {age}: {summary}"),

@@ -159,6 +159,27 @@ fn a_flood_names_its_site_once() {
     }
 }
 
+/// What it follows is in the incident, and in the line of its begin: nobody can read names of eight letters.
+#[test]
+fn a_line_does_without_what_a_flood_follows_before_names_lose_their_middle() {
+    let group =
+        Group { parent: Some("start_retries (agent/cli/src/demo/trouble.rs:41)".into()), ..Group::default() };
+    let flood = Incident {
+        kind: IncidentKind::Starvation,
+        r#loop: "web".into(),
+        summary: "162,720 callbacks, the 29,680 observed of 3.0 µs each".into(),
+        flood: "microtasks".into(),
+        culprit: Culprit { kind: "microtask".into(), ..culprit("retry_promise") },
+        class: Class::StarvedOfCpu,
+        groups: vec![group],
+        ..incident()
+    };
+    assert_eq!(
+        message(Moment::End, &flood),
+        "loop web polls again after 103 ms; it was starved by microtasks in microtask retry_promise (x.rs:25), starved of CPU [4711-3]"
+    );
+}
+
 #[test]
 fn what_nobody_knows_of_a_stall_is_told_as_that() {
     let ms = 1_000_000;
@@ -303,6 +324,22 @@ fn a_pool_says_how_full_it_is() {
         "pool of loop main still saturated for 103 ms, 4 times the threshold: 4 threads busy, 9 jobs waiting, the oldest for 7.0 ms [4711-3]"
     );
     assert_eq!(LogReport::new(Moment::End, &pool, (pool.duration_ns, pool.severity)).level, Level::Info);
+}
+
+/// An address of memory says nothing, how many jobs wait says all.
+#[test]
+fn a_pool_s_line_shortens_the_call_that_its_longest_job_waits_in_before_its_figures() {
+    let pool = Incident {
+        kind: IncidentKind::Pool,
+        r#loop: "web".into(),
+        summary: "4 of 4 threads busy, 41 jobs waiting, the oldest for 100 ms".into(),
+        waiting_in: Some("futex(wait at 0x7f059002fb58)".into()),
+        ..incident()
+    };
+    assert_eq!(
+        message(Moment::Lasts(2), &pool),
+        "pool of loop web still saturated for 103 ms: 4 of 4 threads busy, 41 jobs waiting, the oldest for 100 ms; longest job waiting in futex [4711-3]"
+    );
 }
 
 /// Any names: short, long, of functions, places, calls, and what is none.

@@ -52,7 +52,7 @@ fn blindness(pace: Durations) -> Vec<Alert> {
             expr: increase_above_zero(&c::AGENT_PANICS, pace, Span::hours(1)),
             hold: None,
             severity: Severity::Warning,
-            summary: "The agent of {{ owner }} panicked in {{ $value | humanize }} ticks",
+            summary: "The agent of {{ owner }} panicked {{ $value | printf \"%.0f\" }} times",
             description: "The process is unharmed, but the data of those ticks is missing. Please report the \
                           message in the program's log.",
         },

@@ -10,6 +10,7 @@ pub(super) fn cases() -> Vec<Case> {
         begun_again(),
         ended(),
         panicked(),
+        panicked_often(),
         dropping(),
         expensive(),
         overflow(),
@@ -61,6 +62,14 @@ fn panicked() -> Case {
         .silent("4m", "AgentPanicked")
         .fires("59m", "AgentPanicked", &[], "2")
         .silent("70m", "AgentPanicked")
+}
+
+/// Prometheus extends what it saw to the whole hour, which makes 3.01 of three: nothing panics a hundredth of a time.
+fn panicked_often() -> Case {
+    Case::new("three ticks that panicked half an hour ago, and scrapes that do not fall on the hour", "17s")
+        .series(&c::AGENT_PANICS, &[], "0x200 3x200")
+        .silent("50m", "AgentPanicked")
+        .fires("90m", "AgentPanicked", &[], "3")
 }
 
 fn dropping() -> Case {

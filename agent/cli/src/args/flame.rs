@@ -64,7 +64,7 @@ pub struct FlameArguments {
     /// With --diff: compare shares instead of times, as if both captures had the same total
     #[arg(long, requires = "diff")]
     pub normalize: bool,
-    /// With --diff: exit with 4 if the share of a callback site grew by more than this: 10%
+    /// With --diff: exit with 4 if a callback site grew by more than this share of the larger total: 10%
     #[arg(long, value_name = "PERCENT", requires = "diff", value_parser = parse_percent)]
     pub fail_above: Option<f64>,
     /// Draw a past incident instead of watching: its id, `PID-NUMBER`

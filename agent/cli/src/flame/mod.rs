@@ -6,6 +6,7 @@ mod plan;
 use crate::args::FlameArguments;
 use crate::endpoint::Endpoint;
 use crate::error::Failure;
+use crate::incidents::source;
 use crate::output::{Destination, print, print_json, tell};
 use crate::target::Target;
 use crate::{agent, duration};
@@ -35,12 +36,12 @@ pub fn run(options: &FlameArguments) -> Result<(), Failure> {
         let destination = Destination::open(&path)?;
         return finish(options, &plan, &path, destination, &capture::of_files(after, file, &plan)?);
     }
-    let target = Target::find(options.target.as_deref())?;
-    let incident = options.incident.as_deref();
-    let path = options.output.clone().unwrap_or_else(|| plan.default_path(&target, incident));
-    if let Some(id) = incident {
-        return draw_incident(&agents_of(&target, None, "incidents are kept by")?, id, &plan, &path);
+    if let Some(id) = &options.incident {
+        let path = options.output.clone().unwrap_or_else(|| plan.path_of(id));
+        return draw_incident(options.target.as_deref(), id, &plan, &path);
     }
+    let target = Target::find(options.target.as_deref())?;
+    let path = options.output.clone().unwrap_or_else(|| plan.default_path(&target));
     let sampler = || agents_of(&target, plan.loop_name.as_deref(), "stacks are sampled by");
     let needs_agent = plan.of.is_sampled().then(sampler).transpose()?;
     // Before the capture: nobody should wait ten seconds to learn that the file cannot be written.
@@ -72,7 +73,7 @@ fn finish(
     match capture.changes.iter().find(grown) {
         None => Ok(()),
         Some(change) => Err(Failure::Grown(format!(
-            "{} takes {:+.1}% of all time, more than --fail-above {}%",
+            "{} grew by {:.1}% of the larger total, more than --fail-above {}%",
             change.site,
             change.change_ratio * 100.0,
             plan.fail_above.unwrap_or_default() * 100.0
@@ -122,6 +123,19 @@ fn only_agent<'a>(agents: &'a [Endpoint], loop_name: Option<&str>) -> Result<&'a
     Ok(agent)
 }
 
+/// Finds an incident: asks the agents for it, and looks at what processes that are gone have kept.
+fn incident_meant(target: Option<&str>, id: &str) -> Result<Incident, Failure> {
+    let of_agents = Target::find(target)
+        .and_then(|target| incident_of(&agents_of(&target, None, "incidents are kept by")?, id));
+    match of_agents {
+        Err(failure @ Failure::NotFound(_)) => {
+            let kept = source::of_processes_and_kept(target).and_then(|all| all.pick(id));
+            kept.map(|found| found.incident).map_err(|_| failure)
+        }
+        told => told,
+    }
+}
+
 /// Asks for an incident: the only one that is called so, where several agents are asked.
 fn incident_of(agents: &[Endpoint], id: &str) -> Result<Incident, Failure> {
     let wanted: IncidentId =
@@ -151,9 +165,9 @@ fn incident_of(agents: &[Endpoint], id: &str) -> Result<Incident, Failure> {
     )))
 }
 
-fn draw_incident(agents: &[Endpoint], id: &str, plan: &Plan, path: &Path) -> Result<(), Failure> {
+fn draw_incident(target: Option<&str>, id: &str, plan: &Plan, path: &Path) -> Result<(), Failure> {
     let destination = Destination::open(path)?;
-    let incident = incident_of(agents, id)?;
+    let incident = incident_meant(target, id)?;
     // The formats have filters of their own.
     let drawn = profiles::of_incident(&incident, plan.format);
     let incident = incident.printable();
@@ -265,9 +279,9 @@ fn changes_text(changes: &[SiteChange]) -> String {
     let told: Vec<&SiteChange> =
         changes.iter().filter(|change| change.change_ratio.abs() >= 0.005).take(CHANGES_SHOWN).collect();
     if told.is_empty() {
-        return "No change of 0.5% of all time or more.\n".to_owned();
+        return "No change of 0.5% of the larger total or more.\n".to_owned();
     }
-    let mut text = "Changes, as share of all time:\n".to_owned();
+    let mut text = "Changes, as share of the larger of both totals:\n".to_owned();
     for change in told {
         let (before, after) = (show_ns(change.before_ns), show_ns(change.after_ns));
         let percent = change.change_ratio * 100.0;

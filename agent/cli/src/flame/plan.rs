@@ -31,7 +31,7 @@ pub struct Plan {
     pub before: Option<(Profile, Totals)>,
     /// What to compare it with, and its file, where that was captured before, too.
     pub after: Option<(Profile, PathBuf)>,
-    /// The greatest growth of one callback site that is no failure, as part of all time.
+    /// The greatest growth of one callback site that is no failure, as part of the larger total.
     pub fail_above: Option<f64>,
 }
 
@@ -98,11 +98,10 @@ impl Plan {
     }
 
     /// Returns the name of the file to write where none was given.
-    pub fn default_path(&self, target: &Target, incident: Option<&str>) -> PathBuf {
-        let who = match (incident, target) {
-            (Some(id), _) => id.to_owned(),
-            (None, Target::Process(process)) => process.owner.pid.to_string(),
-            (None, Target::Url(url)) => url.trim_start_matches("http://").to_owned(),
+    pub fn default_path(&self, target: &Target) -> PathBuf {
+        let who = match target {
+            Target::Process(process) => process.owner.pid.to_string(),
+            Target::Url(url) => url.trim_start_matches("http://").to_owned(),
         };
         self.path_of(&who)
     }
@@ -219,18 +218,18 @@ pub mod tests {
     #[test]
     fn a_default_file_name_has_no_separators() {
         let target = Target::Url("http://127.0.0.1:9464/a/../b".to_owned());
-        let path = |plan: Plan, incident| plan.default_path(&target, incident);
+        let path = |plan: Plan| plan.default_path(&target);
         let one = Duration::from_secs(1);
         assert_eq!(
-            path(plan(Of::Callbacks, Format::Svg, one), None),
+            path(plan(Of::Callbacks, Format::Svg, one)),
             Path::new("loopscope-127.0.0.1-9464-a-..-b.svg")
         );
         assert_eq!(
-            path(plan(Of::Cpu, Format::Svg, one), None),
+            path(plan(Of::Cpu, Format::Svg, one)),
             Path::new("loopscope-127.0.0.1-9464-a-..-b-cpu.svg")
         );
         assert_eq!(
-            path(plan(Of::Callbacks, Format::Svg, one), Some("7-1/..")),
+            plan(Of::Callbacks, Format::Svg, one).path_of("7-1/.."),
             Path::new("loopscope-7-1-...svg")
         );
     }

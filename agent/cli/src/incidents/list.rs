@@ -5,8 +5,8 @@ use super::utc_time::brief;
 use crate::paint::Paint;
 use loopscope_probe::raw::printable::shell_word;
 use loopscope_report::duration::show_ns;
-use loopscope_report::incident::{Incident, IncidentKind, Severity};
-use loopscope_report::short_names::one_line;
+use loopscope_report::incident::{Culprit, Incident, IncidentKind, Severity};
+use loopscope_report::short_names::{keeping_place, one_line};
 use loopscope_report::words::{capitalized, without_directories};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -95,7 +95,7 @@ fn table(paint: Paint, shown: &[Found], now_unix_ns: u64) -> String {
             text += &format!("{line}WHAT\n");
             continue;
         };
-        let what = cut(&one_line(&what(&found.incident)), paint.columns.saturating_sub(used).max(8));
+        let what = what_within(&found.incident, paint.columns.saturating_sub(used).max(8));
         text += &match found.incident.severity {
             Severity::Critical => format!("{}{what}\n", paint.red(&line)),
             _ => format!("{line}{what}\n"),
@@ -154,13 +154,7 @@ pub fn lasted(incident: &Incident, origin: &Origin) -> String {
 /// Tells in one line what it was; files without their directories.
 pub fn what(incident: &Incident) -> String {
     let Incident { summary, culprit, .. } = incident;
-    let place = match (culprit.name.is_empty(), culprit.file.is_empty()) {
-        (true, true) => culprit.label.clone(),
-        (true, false) => format!("{}:{}", culprit.file, culprit.line),
-        (false, true) => culprit.name.clone(),
-        (false, false) => format!("{} ({}:{})", culprit.name, culprit.file, culprit.line),
-    };
-    let place = without_directories(&place);
+    let place = place(culprit);
     match (summary.as_str(), place.as_str()) {
         ("", "" | "?") => culprit.kind.clone(),
         ("", place) => format!("{} {place}", culprit.kind),
@@ -177,11 +171,33 @@ pub fn what(incident: &Incident) -> String {
     }
 }
 
-fn cut(text: &str, room: usize) -> String {
-    if text.chars().count() <= room {
-        return text.to_owned();
+/// Tells it in at most `room` letters: where there is no room for all of it, who is to blame comes first, and where that is
+/// in the source stays.
+pub fn what_within(incident: &Incident, room: usize) -> String {
+    let whole = one_line(&what(incident));
+    let place = place(&incident.culprit);
+    if whole.chars().count() <= room || matches!(place.as_str(), "" | "?") {
+        return keeping_place(&whole, room);
     }
-    text.chars().take(room - 1).chain(['…']).collect()
+    let blame = one_line(&format!("{} {place}", incident.culprit.kind));
+    match blame.chars().count() {
+        // The rest is seen to be cut off.
+        letters if letters < room && whole.starts_with(&blame) => keeping_place(&(whole + " "), room),
+        letters if letters <= room => blame,
+        // What kind of callback it was is worth less than its name.
+        _ => keeping_place(&one_line(&place), room),
+    }
+}
+
+/// Returns the name of a site and where it is, without directories: `flush (x.rs:40)`.
+fn place(culprit: &Culprit) -> String {
+    let place = match (culprit.name.is_empty(), culprit.file.is_empty()) {
+        (true, true) => culprit.label.clone(),
+        (true, false) => format!("{}:{}", culprit.file, culprit.line),
+        (false, true) => culprit.name.clone(),
+        (false, false) => format!("{} ({}:{})", culprit.name, culprit.file, culprit.line),
+    };
+    without_directories(&place)
 }
 
 /// Says how long ago a moment was.
@@ -198,7 +214,7 @@ pub fn ago(ns: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loopscope_report::incident::{Class, Culprit};
+    use loopscope_report::incident::Class;
 
     fn found(number: u64, is_over: bool, severity: Severity, origin: Origin) -> Found {
         let culprit = Culprit {
@@ -242,7 +258,7 @@ mod tests {
         assert!(lines[0].starts_with("ID") && lines[1].starts_with("4711-12  now"), "{written}");
         assert!(lines[1].contains("302 ms, open") && lines[2].contains("00:01:40, 30 s ago"), "{written}");
         assert!(lines[3].contains("302 ms+, killed") && lines[3].contains("starved  "), "{written}");
-        assert!(lines[1].contains("timer pa") && lines[1].ends_with('…'), "{written}");
+        assert!(lines[1].contains("parse_invoices") && lines[1].ends_with('…'), "{written}");
         assert_eq!(lines[4], "The newest 3 of 4; use --last 4 for all.");
         let wide = text(Paint::plain(140), &catch, 3, 130_000_000_000);
         assert!(wide.contains("timer parse_invoices (trouble.rs:42): 1 callback of 302 ms\n"), "{wide}");
@@ -257,6 +273,26 @@ mod tests {
         };
         assert_eq!(what(&one), "timer parse_invoices (trouble.rs:42): 1 callback of 302 ms");
         assert_eq!(what(&many), "9 callbacks of 33 ms: 9 x timer parse_invoices (trouble.rs:42)");
+    }
+
+    /// Which line it was is what one looks for.
+    #[test]
+    fn a_row_keeps_the_place_of_the_culprit() {
+        let one = found(1, true, Severity::Warning, Origin::Page).incident;
+        let many = Incident {
+            summary: format!("9 callbacks of 33 ms: 9 x timer {}", one.culprit.label),
+            ..one.clone()
+        };
+        assert_eq!(what_within(&many, 80), "9 callbacks of 33 ms: 9 x timer parse_invoices (trouble.rs:42)");
+        for (room, expected) in [
+            (45, "timer parse_invoices (trouble.rs:42): 1 call…"),
+            (36, "timer parse_invoices (trouble.rs:42)"),
+            (30, "parse_invoices (trouble.rs:42)"),
+            (29, "parse_…voices (trouble.rs:42)"),
+        ] {
+            assert_eq!(what_within(&one, room), expected);
+        }
+        assert_eq!(what_within(&many, 45), "timer parse_invoices (trouble.rs:42)");
     }
 
     #[test]

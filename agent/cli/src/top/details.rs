@@ -6,7 +6,7 @@ use crate::top::theme::Theme;
 use loopscope_report::duration::show_ns;
 use loopscope_report::incident::PoolState;
 use loopscope_report::live::{JobView, LagView, LoopView, StateKind, View};
-use loopscope_report::short_names::one_line;
+use loopscope_report::short_names::{keeping_place, one_line};
 use loopscope_report::words::capitalized;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
@@ -143,16 +143,15 @@ fn threads(entry: &LoopView) -> String {
 /// Writes the heaviest sites, for a screen of so many columns.
 pub fn sites(entry: &LoopView, width: u16, theme: Theme) -> Vec<Line<'static>> {
     let mut lines: Vec<Line<'static>> = Vec::new();
-    let cells = if width >= WIDE_FROM { BAR } else { BAR_NARROW };
     for site in &entry.sites {
-        let text = format!(
-            "  {} {:>7} calls/s  longest {:>7}  {} {}",
-            bar(site.share_ratio, cells),
-            rate(site.calls_per_second),
-            show_ns(site.longest_ns),
-            site.kind,
-            one_line(&site.label)
-        );
+        let (calls, longest) = (rate(site.calls_per_second), show_ns(site.longest_ns));
+        let figures = match width >= WIDE_FROM {
+            true => format!("{} {calls:>7} calls/s  longest {longest:>7}", bar(site.share_ratio, BAR)),
+            false => format!("{} {calls:>5} calls/s  max {longest:>6}", bar(site.share_ratio, BAR_NARROW)),
+        };
+        let text = format!("  {figures}  {} ", site.kind);
+        let room = usize::from(width).saturating_sub(text.chars().count());
+        let text = text + &keeping_place(&one_line(&site.label), room);
         let style = if site.is_running { style_of(entry, theme) } else { Style::new() };
         lines.push(Line::styled(text, style));
     }
@@ -175,7 +174,7 @@ fn drains(entry: &LoopView, theme: Theme) -> Vec<Line<'static>> {
             drain.drains_per_second.map(|value| format!("{:>7} drains/s", rate(value))),
             drain.jobs_per_second.map(|value| format!("{:>7} jobs/s", rate(value))),
             drain.p99_ns.map(|ns| format!("p99 {:>7}", show_ns(ns))),
-            drain.depth_max.map(|depth| format!("deepest queue of the last minute: {depth}")),
+            drain.depth_max.map(|depth| format!("most queued {depth}")),
         ];
         let told: Vec<String> = parts.into_iter().flatten().collect();
         lines.push(Line::raw(format!("  {:<10} {}", drain.queue, told.join("  "))));

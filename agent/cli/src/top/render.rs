@@ -11,7 +11,6 @@ use loopscope_probe::raw::loop_id::LoopId;
 use loopscope_report::duration::show_ns;
 use loopscope_report::incident::Severity;
 use loopscope_report::live::{LagView, LoopView};
-use loopscope_report::short_names::one_line;
 use loopscope_report::words::count;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -81,7 +80,7 @@ fn title(board: &LoopTable, columns: u16, theme: Theme) -> Line<'static> {
     Line::from(parts)
 }
 
-fn footer(board: &LoopTable, hidden: &[&str], theme: Theme) -> Line<'static> {
+fn footer(board: &LoopTable, hidden: &[String], theme: Theme) -> Line<'static> {
     if board.is_typing {
         return Line::raw(format!("filter: {}_", board.filter));
     }
@@ -97,7 +96,7 @@ fn footer(board: &LoopTable, hidden: &[&str], theme: Theme) -> Line<'static> {
 }
 
 /// Draws the table and what there is room for below it. Returns what there is none for.
-fn draw_loops(frame: &mut Frame<'_>, body: Rect, board: &LoopTable, theme: Theme) -> Vec<&'static str> {
+fn draw_loops(frame: &mut Frame<'_>, body: Rect, board: &LoopTable, theme: Theme) -> Vec<String> {
     let rows = board.rows();
     if rows.is_empty() {
         let unreadable = board.unreadable();
@@ -113,11 +112,10 @@ fn draw_loops(frame: &mut Frame<'_>, body: Rect, board: &LoopTable, theme: Theme
         return Vec::new();
     }
     let (columns, hidden) = column::fitting(body.width);
-    let titles = |columns: Vec<Column>| columns.into_iter().map(Column::title).collect::<Vec<_>>();
-    let mut names = titles(hidden);
+    let mut names: Vec<String> = hidden.into_iter().map(|column| column.heading(&rows)).collect();
     if body.height < PANES_FROM {
         draw_table(frame, body, board, &rows, &columns, theme);
-        names.extend(["sites", "incidents"]);
+        names.extend(["sites", "incidents"].map(str::to_owned));
         return names;
     }
     let chosen = rows[board.chosen_at(&rows)];
@@ -136,7 +134,7 @@ fn draw_loops(frame: &mut Frame<'_>, body: Rect, board: &LoopTable, theme: Theme
     draw_table(frame, table, board, &rows, &columns, theme);
     let of = format!("Sites of {} ({} {}), last 10 s", chosen.1.name, chosen.0.pid, chosen.0.name);
     draw_pane(frame, sites_area, of, sites, theme);
-    draw_pane(frame, incidents, "Incidents".to_owned(), incident_lines(board, theme), theme);
+    draw_pane(frame, incidents, "Incidents".to_owned(), incident_lines(board, body.width, theme), theme);
     names
 }
 
@@ -233,7 +231,7 @@ fn draw_details(frame: &mut Frame<'_>, body: Rect, board: &LoopTable, from: u16,
         .incidents
         .iter()
         .filter(own)
-        .map(|found| incident_line(found, board.view.unix_ns, theme))
+        .map(|found| incident_line(found, (board.view.unix_ns, body.width), theme))
         .collect();
     let none = || vec![Line::styled("  none", theme.faint())];
     lines.extend(if own.is_empty() { none() } else { own });
@@ -243,14 +241,19 @@ fn draw_details(frame: &mut Frame<'_>, body: Rect, board: &LoopTable, from: u16,
     frame.render_widget(Paragraph::new(lines).scroll((from.min(most), 0)), body);
 }
 
-fn incident_lines(board: &LoopTable, theme: Theme) -> Vec<Line<'static>> {
+fn incident_lines(board: &LoopTable, width: u16, theme: Theme) -> Vec<Line<'static>> {
     if board.incidents.is_empty() {
         return vec![Line::styled("  none", theme.faint())];
     }
-    board.incidents.iter().take(50).map(|found| incident_line(found, board.view.unix_ns, theme)).collect()
+    board
+        .incidents
+        .iter()
+        .take(50)
+        .map(|found| incident_line(found, (board.view.unix_ns, width), theme))
+        .collect()
 }
 
-fn incident_line(found: &Found, unix_ns: u64, theme: Theme) -> Line<'static> {
+fn incident_line(found: &Found, (unix_ns, width): (u64, u16), theme: Theme) -> Line<'static> {
     let incident = &found.incident;
     let is_now = !incident.is_over && matches!(found.origin, Origin::Agent(_) | Origin::Page);
     let when = match is_now {
@@ -261,12 +264,9 @@ fn incident_line(found: &Found, unix_ns: u64, theme: Theme) -> Line<'static> {
         Origin::PageOfTheDead => format!("{}+, killed", show_ns(incident.duration_ns)),
         _ => show_ns(incident.duration_ns),
     };
-    let text = format!(
-        "  {:<10} {when:>9}  {:<10} {lasted:>9}  {}",
-        incident.id,
-        incident.loop_words(),
-        one_line(&list::what(incident))
-    );
+    let text = format!("  {:<10} {when:>9}  {:<10} {lasted:>9}  ", incident.id, incident.loop_words());
+    let room = usize::from(width).saturating_sub(text.chars().count());
+    let text = text + &list::what_within(incident, room);
     let style = match (is_now, incident.severity) {
         (true, _) => theme.alarm(),
         (false, Severity::Critical) => theme.warning(),

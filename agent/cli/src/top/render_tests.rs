@@ -72,11 +72,35 @@ fn the_usual_screen_says_which_columns_it_leaves_out() {
     }
     let all = lines.join("\n");
     assert!(all.contains("Sites of web (4712 mail)") && all.contains("Incidents"), "{all}");
-    assert!(lines[23].starts_with("? help  no room for: PID, LAG MAX,"), "{}", lines[23]);
+    // By the names that they have where there is room.
+    let left_out = "? help  no room for: PID, LAG MAX, ITER/S, CALLS/S, BLOCKED";
+    assert!(lines[23].starts_with(left_out), "{}", lines[23]);
+    // The place is what one looks for: it is there before the whole name is.
+    for part in ["timer parse_invoices (trouble.rs:40)", "4712-3", "timer flush: 1 callback of 302 ms"] {
+        assert!(all.contains(part), "`{part}` is not in {all}");
+    }
     // What is cut off is seen to be.
     let narrow = drawn(&mut board(), 60, 24);
     let sites = narrow.iter().filter(|line| line.contains(" calls/s "));
-    assert!(sites.clone().count() > 0 && sites.clone().all(|line| line.ends_with('…')), "{narrow:#?}");
+    assert!(sites.clone().count() > 0 && sites.clone().all(|line| line.contains('…')), "{narrow:#?}");
+}
+
+#[test]
+fn how_deep_a_queue_was_is_not_cut_off() {
+    let mut board = board();
+    let queue = loopscope_report::live::DrainView {
+        queue: "microtask".into(),
+        drains_per_second: Some(12.0),
+        jobs_per_second: Some(110_000.0),
+        p99_ns: Some(300_000_000),
+        depth_max: Some(41_234),
+    };
+    for entry in board.view.processes.iter_mut().flat_map(|process| &mut process.loops) {
+        entry.drains = vec![queue.clone()];
+    }
+    board.key(KeyEvent::from(KeyCode::Enter));
+    let all = drawn(&mut board, 80, 40).join("\n");
+    assert!(all.contains("most queued 41234"), "{all}");
 }
 
 #[test]

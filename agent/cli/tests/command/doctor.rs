@@ -31,6 +31,22 @@ fn a_block_is_found_with_its_site_and_a_remedy() {
     assert!(done.stdout.lines().all(|line| line.chars().count() <= 110), "{}", done.stdout);
 }
 
+/// In its poll it has neither a stall nor lag, and its agent does not answer.
+#[test]
+fn a_process_that_is_stopped_is_told_as_that() {
+    let scratch = Scratch::new("doctor-stopped");
+    let mut demo = Running::demo(&scratch, &["--rate", "0"]);
+    demo.address("metrics");
+    demo.signal("STOP");
+    let done = scratch.run(&["doctor", &demo.pid(), "--for", "1s", "--json"]);
+    demo.signal("CONT");
+    let value = json(&done);
+    assert!(findings(&value).contains(&("stood_still", "critical")), "{value:#}");
+    assert_eq!(done.code, Some(4), "{}", done.stderr);
+    let remedy = value["findings"][0]["remedy"].as_str().unwrap();
+    assert!(remedy.contains(&format!("kill -CONT {}", demo.pid())), "{remedy}");
+}
+
 #[test]
 fn a_flood_is_told_from_a_block() {
     let scratch = Scratch::new("doctor-flood");

@@ -79,7 +79,7 @@ fn a_difference_names_what_has_changed_and_fails_where_a_site_grew_by_too_much()
         let done = scratch.run(&[&["flame", &demo.pid(), "--for", "3s"], &what[..]].concat());
         let said = format!("{before_us} {above}: {:?}\n{}\n{}", done.code, done.stdout, done.stderr);
         assert_eq!(done.code, Some(code), "{said}");
-        assert!(done.stdout.contains("Changes, as share of all time:\n"), "{said}");
+        assert!(done.stdout.contains("Changes, as share of the larger of both totals:\n"), "{said}");
         assert!(done.stdout.contains("within") && done.stdout.contains("The widest:\n"), "{said}");
         assert_eq!(done.stderr.contains("more than --fail-above 10%"), code == 4, "{said}");
         let svg = scratch.read("diff.svg");

@@ -63,6 +63,13 @@ fn incidents_outlive_a_process_that_was_killed() {
     }
     let told = list(&[&id]);
     assert_eq!((&told["culprit"]["name"], &told["source"]), (&"parse_invoices".into(), &"kept".into()));
+    for arguments in [&["flame", "--incident", &id, "-o", "-"][..], &["flame", &pid, "--incident", &id]] {
+        let done = scratch.run(&[arguments, &["--format", "folded"]].concat());
+        assert_eq!(done.code, Some(0), "{arguments:?}: {}", done.stderr);
+    }
+    let other = format!("{pid}-999999");
+    let done = scratch.run(&["flame", "--incident", &other]);
+    assert_eq!((done.code, done.stdout.as_str()), (Some(3), ""), "{}", done.stderr);
 }
 
 #[test]

@@ -96,7 +96,7 @@ trace\t'A timeline as Chrome trace events, for ui.perfetto.dev and speedscope.ap
 complete -c loopscope -n "__fish_loopscope_using_subcommand flame" -l hz -d 'Samples per second, for --of cpu, stalls and waits [default: 99]' -r
 complete -c loopscope -n "__fish_loopscope_using_subcommand flame" -l loop -d 'Only the loop of this name, such as `worker`, or `worker#2` for the second of that name' -r
 complete -c loopscope -n "__fish_loopscope_using_subcommand flame" -l diff -d 'Compare with this folded file: red takes more time than before, blue less' -r -F
-complete -c loopscope -n "__fish_loopscope_using_subcommand flame" -l fail-above -d 'With --diff: exit with 4 if the share of a callback site grew by more than this: 10%' -r
+complete -c loopscope -n "__fish_loopscope_using_subcommand flame" -l fail-above -d 'With --diff: exit with 4 if a callback site grew by more than this share of the larger total: 10%' -r
 complete -c loopscope -n "__fish_loopscope_using_subcommand flame" -l incident -d 'Draw a past incident instead of watching: its id, `PID-NUMBER`' -r
 complete -c loopscope -n "__fish_loopscope_using_subcommand flame" -l token-file -d 'Bearer token file, for agents that require one [default: $LOOPSCOPE_TOKEN_FILE]' -r -F
 complete -c loopscope -n "__fish_loopscope_using_subcommand flame" -l ca-file -d 'CA certificate file (PEM), for agents with TLS [default: $LOOPSCOPE_CA_FILE]' -r -F

@@ -72,6 +72,8 @@ pub struct LoopEvidence {
     pub(crate) processors: u64,
     /// For how long, at most, the agent did not look although the loop was busy; `None` where there is no agent.
     pub(crate) agent_late_ns: Option<u64>,
+    /// For how long at least its thread had been stopped at the end, in nanoseconds; `None` where it was not.
+    pub(crate) stopped_ns: Option<u64>,
     /// The loop's incidents that overlap the time it was watched, newest first.
     pub(crate) incidents: Vec<Incident>,
 }

@@ -93,6 +93,8 @@ pub struct EvidenceCollector {
     handles: [Vec<u64>; HandleType::COUNT],
     timers: Vec<u64>,
     agent_late_ns: Option<u64>,
+    /// The first of the last looks that found its thread stopped; `None` where the last look did not.
+    stopped_since: Option<Ticks>,
     times: BusyPeriodTimes,
     /// The pool's running jobs at the last look, with the begin of each; their age is that of the end.
     running_jobs: Vec<StuckJob>,
@@ -144,6 +146,7 @@ impl EvidenceCollector {
             handles: Default::default(),
             timers: Vec::new(),
             agent_late_ns: None,
+            stopped_since: None,
             times: BusyPeriodTimes::default(),
             running_jobs: Vec::new(),
         };
@@ -181,6 +184,7 @@ impl EvidenceCollector {
         // The agent sleeps while all loops are idle; what it owes is to look at a busy one.
         let age_ns = look.agent_age_ns.map(|age_ns| age_ns.min(vitals.now.busy_ns));
         self.agent_late_ns = self.agent_late_ns.max(age_ns);
+        self.stopped_since = look.thread.is_stopped.then(|| self.stopped_since.unwrap_or(look.at));
         self.records_seen = vitals.records;
     }
 
@@ -395,6 +399,7 @@ impl EvidenceCollector {
             quota: surroundings.quota,
             processors: surroundings.processors,
             agent_late_ns: self.agent_late_ns,
+            stopped_ns: self.stopped_since.map(|since| clock.duration_ns(since, last.taken)),
             incidents: surroundings.incidents,
         }
     }

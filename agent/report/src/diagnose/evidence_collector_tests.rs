@@ -231,3 +231,21 @@ fn a_pool_job_that_does_not_end_is_told_with_its_begin_and_its_call() {
     assert_eq!((job.ns, job.since_unix_ns), (30_001 * MS, created_unix_ns));
     assert_eq!(job.asleep_in.as_deref(), Some("pipe_read"));
 }
+
+/// In its poll it has neither a stall nor lag.
+#[test]
+fn a_loop_that_is_stopped_is_found_so_unless_it_was_continued() {
+    let stopped = || ThreadSample { is_stopped: true, ..ThreadSample::default() };
+    let watched = |looks: &[bool]| {
+        let mut bench = Bench::new();
+        for is_stopped in looks {
+            bench.look_at(if *is_stopped { stopped() } else { ThreadSample::default() });
+            bench.time.advance_ns(25 * MS);
+        }
+        bench.finish().stopped_ns
+    };
+    assert_eq!(watched(&[false, true, true]), Some(50 * MS));
+    assert_eq!(watched(&[true, false, true]), Some(25 * MS));
+    assert_eq!(watched(&[true, true, false]), None);
+    assert_eq!(watched(&[false, false]), None);
+}

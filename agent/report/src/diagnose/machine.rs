@@ -112,6 +112,9 @@ fn quota_to_blame(evidence: &LoopEvidence) -> Option<Quota> {
 
 /// The process or the machine stood still.
 pub(crate) fn stood_still(evidence: &LoopEvidence) -> Vec<Finding> {
+    if let Some(ns) = evidence.stopped_ns {
+        return vec![stopped_now(evidence, ns)];
+    }
     let incidents = of_class(evidence, |class| !class.may_be_code());
     let is_such = |incident: &&Incident| !incident.class.may_be_code();
     let told = evidence.incidents.iter().filter(is_such).max_by_key(|incident| incident.duration_ns);
@@ -131,6 +134,16 @@ pub(crate) fn stood_still(evidence: &LoopEvidence) -> Vec<Finding> {
         .remedy("none needed in the program");
     finding.incidents = incidents;
     vec![finding]
+}
+
+/// It is stopped, whether that fell into a busy period or into a poll, where nobody else notices.
+fn stopped_now(evidence: &LoopEvidence, ns: u64) -> Finding {
+    let headline = format!("{} is stopped: its process runs nothing until it is continued", evidence.named());
+    let mut finding = Finding::new(&evidence.name, Urgency::Critical, Certainty::Certain, headline)
+        .because(format!("its thread was found stopped, for at least {}", show_ns(ns)))
+        .remedy(format!("continue it: `kill -CONT {}`, or from its debugger", evidence.pid));
+    finding.incidents = of_class(evidence, |class| !class.may_be_code());
+    finding
 }
 
 fn of_class(evidence: &LoopEvidence, is_wanted: impl Fn(Class) -> bool) -> Vec<String> {

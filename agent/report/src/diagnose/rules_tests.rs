@@ -44,6 +44,7 @@ fn well() -> LoopEvidence {
         cpu: Some(CpuTime { run_ns: 3 * S, runqueue_ns: 20 * MS }),
         processors: 2,
         agent_late_ns: Some(26 * MS),
+        stopped_ns: None,
         ..LoopEvidence::default()
     };
     // 10,000 polls that found two events each.

@@ -174,6 +174,12 @@ fn stood_still() -> Vec<TrueCause> {
             forbidden: [but(&["stood_still"]), vec!["agent_late"]].concat(),
         },
         TrueCause {
+            name: "stopped in its poll, and still so",
+            evidence: LoopEvidence { stopped_ns: Some(2 * S), ..well() },
+            found: &[("stood_still", Certainty::Certain)],
+            forbidden: [but(&["stood_still"]), vec!["agent_late"]].concat(),
+        },
+        TrueCause {
             name: "stopped, without an agent",
             evidence: with_agent(suffers(stopped, &[], cpu(0, 0))),
             found: &[("stood_still", Certainty::Certain)],

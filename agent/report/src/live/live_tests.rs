@@ -140,7 +140,7 @@ fn many_runs_are_judged_and_their_drain_is_told() {
     stage.look();
     stage.writer.unpark(1);
     stage.writer.drain_begin(Queue::Microtask, 1);
-    for _ in 0..400 {
+    for _ in 0..1_400 {
         stage.writer.begin(Kind::Microtask, site, TaskTimes::UNKNOWN);
         stage.idle(1);
         stage.writer.end();
@@ -148,10 +148,10 @@ fn many_runs_are_judged_and_their_drain_is_told() {
     stage.writer.begin(Kind::Microtask, site, TaskTimes::UNKNOWN);
     let view = stage.look();
     let verdict = view.state.verdict.unwrap();
-    assert_eq!((verdict.cause, verdict.runs), ("microtask", Some(401)));
-    assert!(verdict.words.starts_with("401 x microtask again ("), "{}", verdict.words);
+    assert_eq!((verdict.cause, verdict.runs), ("microtask", Some(1_401)));
+    assert!(verdict.words.starts_with("1,401 x microtask again ("), "{}", verdict.words);
     let drain = view.state.drain.unwrap();
-    assert_eq!((drain.queue.as_str(), drain.jobs, drain.drain_ns), ("microtask", Some(400), 400 * MS));
+    assert_eq!((drain.queue.as_str(), drain.jobs, drain.drain_ns), ("microtask", Some(1_400), 1_400 * MS));
     assert!(view.sites[0].share_ratio > 0.6, "all but the batch that is not counted: {:?}", view.sites);
     stage.writer.end();
     stage.writer.drained();

@@ -59,15 +59,10 @@ impl Recent {
 
     /// Takes a sample of loops as they are seen now.
     pub fn record(&mut self, seen: impl IntoIterator<Item = LoopSample>, now_ns: u64, unix_ns: u64) {
-        let view = self.observer.observe(seen.into_iter().take(LOOPS_MAX), unix_ns);
+        let view = PastView::of(&mut self.observer, seen, unix_ns);
         // A first one is of the loops' lives.
         if self.last_ns.replace(now_ns).is_some() {
-            let loops = view.processes.into_iter().flat_map(|process| process.loops);
-            let loops = loops.flat_map(|mut entry| {
-                let workers = std::mem::take(&mut entry.workers);
-                std::iter::once(entry).chain(workers)
-            });
-            self.views.push_back(PastView { unix_ns, loops: loops.map(PastLoop::from).collect() });
+            self.views.push_back(view);
         }
         let is_old = |view: &PastView| unix_ns.saturating_sub(view.unix_ns) > SPAN_NS;
         while self.views.front().is_some_and(is_old) {
@@ -75,9 +70,24 @@ impl Recent {
         }
     }
 
-    /// Returns the samples, the oldest first.
-    pub fn views(&self) -> Vec<PastView> {
-        self.views.iter().cloned().collect()
+    /// Returns the samples, the oldest first, and one more of what came since the last one, by loops as they are seen
+    /// now: without it, who opens the page would miss some seconds before.
+    pub fn views_until(&self, seen: impl IntoIterator<Item = LoopSample>, unix_ns: u64) -> Vec<PastView> {
+        let rest = self.last_ns.map(|_| PastView::of(&mut self.observer.clone(), seen, unix_ns));
+        self.views.iter().cloned().chain(rest).collect()
+    }
+}
+
+impl PastView {
+    /// Makes one of the time since `observer` last saw the loops.
+    fn of(observer: &mut ViewBuilder, seen: impl IntoIterator<Item = LoopSample>, unix_ns: u64) -> PastView {
+        let view = observer.observe(seen.into_iter().take(LOOPS_MAX), unix_ns);
+        let loops = view.processes.into_iter().flat_map(|process| process.loops);
+        let loops = loops.flat_map(|mut entry| {
+            let workers = std::mem::take(&mut entry.workers);
+            std::iter::once(entry).chain(workers)
+        });
+        PastView { unix_ns, loops: loops.map(PastLoop::from).collect() }
     }
 }
 
@@ -106,6 +116,7 @@ mod tests {
         let time = VirtualClock::starting_at(SECOND_NS);
         let mut writer = Writer::builder("web").clock(Clock::simulated(time.clone())).build();
         let mut recent = Recent::default();
+        // The last sample is of second 296.
         for second in 0..300 {
             writer.resume();
             time.advance_ns(SECOND_NS / 4);
@@ -120,7 +131,14 @@ mod tests {
                 );
             }
         }
-        let views = recent.views();
+        let seen = LoopSample::of(writer.page(), writer.clock(), writer.clock().now());
+        let mut views = recent.views_until([seen], 299 * SECOND_NS);
+        let rest = views.pop().unwrap();
+        let interval_ns = rest.loops[0].interval_ns;
+        assert_eq!((rest.unix_ns, interval_ns), (299 * SECOND_NS, 3 * SECOND_NS), "until now");
+        for (before, after) in views.iter().zip(views.iter().skip(1).chain([&rest])) {
+            assert_eq!(after.unix_ns - after.loops[0].interval_ns, before.unix_ns, "without a gap");
+        }
         assert!((28..=31).contains(&views.len()), "{}", views.len());
         let last = &views.last().unwrap().loops[0];
         assert_eq!(last.interval_ns, INTERVAL_NS);

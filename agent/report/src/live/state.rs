@@ -3,7 +3,7 @@
 use crate::compute::verdict::Verdict;
 use crate::live::loop_sample::LoopSample;
 use crate::live::view::{PlaceView, QueueView, RunningView, StateKind, StateView, VerdictView};
-use crate::words::{kind_and_place, kind_many, kind_word, queue_label};
+use crate::words::{kind_and_place, kind_many, kind_word, queue_label, thousands};
 use loopscope_probe::description::{Description, Fact, Term};
 use loopscope_probe::raw::now::Running;
 use loopscope_probe::{SiteId, Snapshot};
@@ -68,11 +68,11 @@ fn verdict_view(verdict: &Verdict, snapshot: &Snapshot) -> VerdictView {
         (None, ..) => runtime.noun(Term::Between).one,
         (Some(kind), false, _) => kind_and_place(runtime, kind, label(place.as_ref()), false),
         (Some(kind), true, Some(runs)) if place.is_none() => {
-            format!("{about}{runs} {}", kind_many(runtime, kind, runs))
+            format!("{about}{} {}", thousands(runs), kind_many(runtime, kind, runs))
         }
         (Some(kind), true, None) if place.is_none() => format!("many {}", kind_many(runtime, kind, u64::MAX)),
         (Some(kind), true, runs) => {
-            let times = runs.map_or("many".to_owned(), |runs| format!("{about}{runs}"));
+            let times = runs.map_or("many".to_owned(), |runs| format!("{about}{}", thousands(runs)));
             format!("{times} x {}", kind_and_place(runtime, kind, label(place.as_ref()), true))
         }
     };
