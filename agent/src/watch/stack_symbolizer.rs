@@ -421,8 +421,7 @@ fn plain(calls: &[Arc<[NativeFrame]>]) -> Vec<Vec<Frame>> {
         column: frame.column,
         module: frame.module.as_ref().map(|module| module.to_string()),
         is_inlined: frame.is_inlined,
-        runtime: None,
-        owner: FrameOwner::default(),
+        ..Frame::default()
     };
     calls.iter().map(|call| call.iter().map(plain).collect()).collect()
 }

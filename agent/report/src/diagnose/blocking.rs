@@ -134,10 +134,9 @@ impl StallGroup<'_> {
         };
         let (frame, _) = guilty.iter().max_by_key(|(frame, _)| function_count(frame))?;
         let place = self.incidents.first().and_then(|incident| incident.place_of(frame));
-        let place = place.map_or(String::new(), |place| format!(" at {place}"));
         Some(format!(
-            "guilty: {}{place}, in {} of {}",
-            frame.function,
+            "guilty: {}, in {} of {}",
+            frame.named_at(place.as_deref()),
             function_count(frame),
             count(all, "stack")
         ))
