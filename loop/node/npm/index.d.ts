@@ -96,6 +96,8 @@ export function counts(): {
   idle_ns: number;
   poll_events: number;
   kinds: Record<string, Counted>;
+  /** Uncaught exceptions, by kind of entry. */
+  errors: Record<string, number>;
   phases: Record<string, Counted>;
   drains: Record<'nexttick' | 'microtask', Counted & { jobs: number }>;
 } | null;

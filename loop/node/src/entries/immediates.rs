@@ -14,7 +14,7 @@ use loopscope_probe::{Kind, SiteId, TaskTimes, Ticks};
 
 impl<R: Runtime> Entries<R> {
     /// Returns what the innermost scope is told as, where it is that of immediates.
-    fn immediates_scope(&self) -> Option<(Kind, SiteId)> {
+    pub(super) fn immediates_scope(&self) -> Option<(Kind, SiteId)> {
         let named = self.names.get(self.scopes.last()?.name)?;
         (named.class == Class::Immediates).then_some((named.kind, named.site))
     }
