@@ -86,6 +86,8 @@ pub(crate) struct Named {
     pub is_outside: bool,
     /// It slept in a function by which its runtime waits for another thread.
     pub is_thread_wait: bool,
+    /// It slept in a function by which a debugger pauses the program.
+    pub is_debugger_pause: bool,
 }
 
 /// What the thread does.
@@ -221,6 +223,10 @@ impl NativeStack {
             replaces: None,
             is_outside: false,
             is_thread_wait: self.frames.iter().any(|frame| self.description.is_thread_wait(&frame.function)),
+            is_debugger_pause: self
+                .frames
+                .iter()
+                .any(|frame| self.description.is_debugger_pause(&frame.function)),
         }
     }
 

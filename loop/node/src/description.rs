@@ -103,6 +103,7 @@ fn frames(description: Description, addon: &str) -> Description {
     all = runtime(all, FramePart::Module, "node");
     // `readFileSync`, `execSync`, `pbkdf2Sync`; below them whoever serves HTTP and HTTPS, of versions 1 and 2.
     all = all.sign(Sign::Blocking, "Sync");
+    all = all.sign(Sign::Debugger, "node::inspector::NodeInspectorClient::runMessageLoop");
     all.sign(Sign::Serving, "node:_http_server").sign(Sign::Serving, "node:internal/http2/compat")
 }
 
