@@ -149,7 +149,11 @@ fn remedies(description: Description) -> Description {
             "{other} in place of {call}, with a callback or a promise: the loop serves others meanwhile. Where there is no such \
              form, call it in a worker (node:worker_threads)",
         )
-        .remedy(Trouble::PoolSize, "UV_THREADPOOL_SIZE={threads} in the environment, before Node starts")
+        .remedy(
+            Trouble::PoolSize,
+            "UV_THREADPOOL_SIZE={threads} in the environment, before Node starts (dns.lookup may take only half of the threads; \
+             dns.resolve takes none)",
+        )
 }
 
 #[cfg(test)]

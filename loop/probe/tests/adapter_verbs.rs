@@ -214,7 +214,8 @@ fn a_pool_that_is_seen_from_outside_tells_what_is_known() {
     let (mut writer, time) = writer("observed pool");
     let mut pool = writer.take_pool().unwrap();
     let now = |writer: &Writer| writer.page().snapshot(writer.clock()).pool.unwrap();
-    let seen = ObservedPool { threads: Some(4), running: Some(4), queued: Some(16), oldest: None };
+    let seen =
+        ObservedPool { threads: Some(4), running: Some(4), queued: Some(16), ..ObservedPool::default() };
     pool.observe(seen, writer.clock().now());
     time.advance_ns(300 * MS);
     let values = now(&writer);
@@ -224,6 +225,14 @@ fn a_pool_that_is_seen_from_outside_tells_what_is_known() {
     time.advance_ns(50 * MS);
     let values = now(&writer);
     assert_eq!((values.saturated_ns, values.busy_ns), (300 * MS, (4 * 300 + 50) * MS));
+    // Jobs wait, and of the threads that rest they may take none.
+    let share = ObservedPool { running: Some(2), is_share_full: true, ..seen };
+    pool.observe(share, writer.clock().now());
+    time.advance_ns(20 * MS);
+    assert_eq!((now(&writer).saturated_ns, now(&writer).saturated_for_ns), (320 * MS, 20 * MS));
+    pool.observe(ObservedPool { queued: Some(0), is_share_full: false, ..share }, writer.clock().now());
+    time.advance_ns(20 * MS);
+    assert_eq!((now(&writer).saturated_ns, now(&writer).saturated_for_ns), (320 * MS, 0));
     // Nothing is known but that a job waits.
     let blind = ObservedPool { oldest: Some(writer.clock().now()), ..ObservedPool::default() };
     pool.observe(blind, writer.clock().now());

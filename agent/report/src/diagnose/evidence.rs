@@ -133,9 +133,10 @@ pub(crate) struct Collections {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PoolEvidence {
     pub threads: Option<u64>,
-    /// Time with all threads busy and jobs queued.
+    /// Time with jobs queued and no thread for them.
     pub saturated_ns: u64,
     /// State at the end.
+    pub running: Option<u64>,
     pub queued: Option<u64>,
     pub oldest_wait_ns: Option<u64>,
     /// Kinds that were submitted, started or finished.

@@ -512,6 +512,7 @@ fn pool_evidence(
     PoolEvidence {
         threads: last.threads,
         saturated_ns: last.saturated_ns.saturating_sub(first.saturated_ns),
+        running: last.running,
         queued: last.queued,
         oldest_wait_ns: last.oldest_wait_ns,
         kinds: WorkKind::ALL.iter().map(|kind| of_kind(*kind)).filter(is_used).collect(),

@@ -71,6 +71,7 @@ fn pool() -> PoolEvidence {
     PoolEvidence {
         threads: Some(4),
         saturated_ns: 5 * MS,
+        running: Some(2),
         queued: Some(0),
         oldest_wait_ns: Some(0),
         kinds: vec![jobs(WorkKind::Fs, 1_000, MS, 2 * MS)],
