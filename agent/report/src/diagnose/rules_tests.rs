@@ -461,6 +461,26 @@ fn the_most_urgent_and_surest_come_first() {
 }
 
 #[test]
+fn a_stall_that_was_seen_makes_another_one_neither_critical_nor_longer() {
+    let unseen = |site_ns: u64, agent: Option<u64>| {
+        let evidence = with(well(), |evidence| {
+            evidence.stalls = vec![stall(Cause::Callback, Kind::Timer, 1, 3 * S)];
+            (evidence.blocked, evidence.blocked_ns) = ([2, 1], 3_200 * MS);
+            (evidence.sites[0].longest_ns, evidence.agent_late_ns) = (site_ns, agent);
+        });
+        let mut findings = diagnose(&[evidence]);
+        findings.retain(|finding| finding.rule == "stalls_unseen");
+        let finding = findings.remove(0);
+        (finding.urgency, finding.evidence.join("\n").contains("the longest"), finding.remedy)
+    };
+    let (urgency, is_suspected, remedy) = unseen(3 * S, None);
+    assert_eq!((urgency, is_suspected), (Urgency::Warning, false));
+    assert!(remedy.contains("run an agent"), "{remedy}");
+    let (_, is_suspected, remedy) = unseen(180 * MS, Some(26 * MS));
+    assert!(is_suspected && !remedy.contains("run an agent"), "{remedy}");
+}
+
+#[test]
 fn a_thread_that_nobody_saw_asleep_is_not_told_to_wait() {
     let unseen = with(blocked(), |evidence| {
         evidence.active_ns = 700 * MS;
