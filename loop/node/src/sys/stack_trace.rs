@@ -381,7 +381,7 @@ impl AskedLoop {
         // A function that was bound is in no script.
         let is_known = !script.is_empty() && !is_nodes(&script) && line >= 0 && column >= 0;
         let (line, column) = (line as u32 + 1, column as u32 + 1);
-        is_known.then(|| JsFrame { function: name, script, line, column, is_start: true })
+        is_known.then_some(JsFrame { function: name, script, line, column, is_start: true })
     }
 
     /// Names what runs as the program's own context does.
