@@ -28,7 +28,7 @@ function debug() {
 
 if (isMainThread) {
   const worker = new Worker(__filename);
-  worker.on('message', () => setTimeout(paused, 20));
+  worker.on('message', () => require('./watched.cjs')(paused));
   worker.on('exit', () => setTimeout(spin, 500, MS));
 } else {
   debug();
