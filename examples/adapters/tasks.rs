@@ -191,7 +191,8 @@ impl Runtime {
 
     /// All threads of the pool are busy, and jobs wait; then only the age of the oldest is known.
     fn fill_pool(&mut self, stage: &mut Stage<'_>) {
-        let some = ObservedPool { threads: Some(4), running: Some(1), queued: Some(0), oldest: None };
+        let some =
+            ObservedPool { threads: Some(4), running: Some(1), queued: Some(0), ..ObservedPool::default() };
         self.pool.observe(ObservedPool { running: Some(4), queued: Some(30), ..some }, stage.now());
         stage.pass(700);
         stage.show("the pool is full");
@@ -210,7 +211,8 @@ pub fn play(stage: &mut Stage<'_>) {
     // A thread that tells nothing wakes no agent, so the agent must look again by itself.
     let parked = Observed { parked_since: begin, ..Observed::default() };
     own.seen.say(Sighting::nothing().observed(parked).again_within(10_000_000));
-    let idle = ObservedPool { threads: Some(4), running: Some(1), queued: Some(0), oldest: None };
+    let idle =
+        ObservedPool { threads: Some(4), running: Some(1), queued: Some(0), ..ObservedPool::default() };
     own.pool.observe(idle, begin);
     own.work(stage);
     own.turn(stage);

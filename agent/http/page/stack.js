@@ -32,7 +32,8 @@ export function stack(incident) {
 }
 
 function place(frame) {
-  if (frame.file) return `  ${[frame.file, frame.line ?? "?", ...(frame.column ? [frame.column] : [])].join(":")}`;
+  const begins = frame.is_function_start ? "begins at " : "";
+  if (frame.file) return `  ${begins}${[frame.file, frame.line ?? "?", ...(frame.column ? [frame.column] : [])].join(":")}`;
   return frame.module ? `  ${frame.module}` : "";
 }
 

@@ -161,18 +161,20 @@ impl<'a> Names<'a> {
 
     fn code(&mut self, call: &Call<'_>) -> Frame {
         let (function, file) = call.function();
-        let (code, line, column) = match call {
+        let (code, line, column, is_function_start) = match call {
             Call::Native(native) => {
                 let module = native.module.as_ref().map(|name| self.module(name, native.build_id.as_ref()));
                 let code = Code { module, offset: native.offset, is_inlined: native.is_inlined };
-                (code, native.line, native.column)
+                (code, native.line, native.column, false)
             }
             Call::Foreign(told, address) => {
-                (Code { module: None, offset: *address, is_inlined: false }, told.line, told.column)
+                let code = Code { module: None, offset: *address, is_inlined: false };
+                (code, told.line, told.column, told.is_function_start)
             }
         };
         let column = column.unwrap_or(0);
-        Frame { code: Some(code), column, ..Frame::placed(function, file, line.unwrap_or(0)) }
+        let placed = Frame::placed(function, file, line.unwrap_or(0));
+        Frame { code: Some(code), column, is_function_start, ..placed }
     }
 
     fn module(&mut self, name: &Arc<str>, build_id: Option<&Arc<str>>) -> Arc<Module> {

@@ -137,6 +137,7 @@ impl ActiveIncident {
         let evidence = Evidence {
             was_asleep: evidence.was_asleep || self.evidence.was_asleep,
             is_traced: evidence.is_traced || self.evidence.is_traced,
+            is_paused: self.evidence.is_paused,
             ..*evidence
         };
         let incident = &mut self.builder.incident;
@@ -203,6 +204,10 @@ impl ActiveIncident {
         incident_stacks::add(&mut self.builder.incident, named);
         self.thread_wait.named(named);
         self.update_thread_wait();
+        if named.is_debugger_pause && !self.evidence.is_paused {
+            self.evidence.is_paused = true;
+            self.builder.incident.class = classify(&self.evidence);
+        }
     }
 
     /// Puts its present state in the store, and on disk where asked for.

@@ -532,6 +532,8 @@ impl IncidentTracker {
             standstill_ns: self.meter.standstill_ns.min(age_ns),
             is_stopped: found.is_stopped,
             is_traced: found.tracer.is_some(),
+            // Stacks tell that, which come later.
+            is_paused: false,
             steal_ratio: at.steal_ratio,
             found: found.state,
             was_asleep: found.state == Some(FoundState::Asleep),

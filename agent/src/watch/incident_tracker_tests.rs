@@ -367,6 +367,37 @@ fn a_flood_says_which_site_queues_again_and_after_what() {
     assert_eq!(bench.tracker.counts().incidents, [0, 1, 0]);
 }
 
+/// As where one continuation of an async function computes for long.
+#[test]
+fn a_drain_that_was_one_long_job_has_blocked_the_loop_and_not_starved_it() {
+    for (jobs, kind, cause, words) in [
+        (1, IncidentKind::Stall, "callback", "it was blocked by"),
+        (3, IncidentKind::Starvation, "microtask", "it was starved by"),
+    ] {
+        let mut bench = Bench::new(10);
+        let queue = bench.site(Kind::Microtask, "queue");
+        bench.writer.unpark(1);
+        bench.look();
+        bench.writer.drain_begin(Queue::Microtask, 0);
+        bench.writer.begin_many(Kind::Microtask, queue);
+        bench.pass(150);
+        bench.look();
+        assert_eq!(bench.incident().kind, IncidentKind::Starvation, "while it runs nobody knows");
+        bench.pass(50);
+        bench.writer.end_many(jobs);
+        bench.writer.drain_end(Queue::Microtask, jobs);
+        bench.writer.drained();
+        bench.writer.iteration();
+        bench.writer.park();
+        bench.pass(5);
+        bench.look();
+        let incident = bench.incident();
+        assert_eq!((incident.kind, incident.cause.as_str()), (kind, cause), "{}", incident.summary);
+        let line = bench.lines().pop().unwrap();
+        assert!(line.contains(words), "{line}");
+    }
+}
+
 /// The test of Seastar: ten stalls, a budget of five.
 #[test]
 fn past_the_budget_stalls_are_counted_and_said_to_be_suppressed() {

@@ -209,7 +209,7 @@ fn how(incident: &Incident, room: LineRoom) -> String {
 
 fn frame_text(incident: &Incident, frame: &Frame) -> String {
     match incident.place_of(frame) {
-        Some(place) => format!("{} ({place})", frame.function),
+        Some(place) => format!("{} ({})", frame.function, frame.place_words(&place)),
         None => frame.function.clone(),
     }
 }

@@ -86,6 +86,8 @@ pub(crate) struct Named {
     pub is_outside: bool,
     /// It slept in a function by which its runtime waits for another thread.
     pub is_thread_wait: bool,
+    /// It slept in a function by which a debugger pauses the program.
+    pub is_debugger_pause: bool,
 }
 
 /// What the thread does.
@@ -221,6 +223,10 @@ impl NativeStack {
             replaces: None,
             is_outside: false,
             is_thread_wait: self.frames.iter().any(|frame| self.description.is_thread_wait(&frame.function)),
+            is_debugger_pause: self
+                .frames
+                .iter()
+                .any(|frame| self.description.is_debugger_pause(&frame.function)),
         }
     }
 
@@ -421,8 +427,7 @@ fn plain(calls: &[Arc<[NativeFrame]>]) -> Vec<Vec<Frame>> {
         column: frame.column,
         module: frame.module.as_ref().map(|module| module.to_string()),
         is_inlined: frame.is_inlined,
-        runtime: None,
-        owner: FrameOwner::default(),
+        ..Frame::default()
     };
     calls.iter().map(|call| call.iter().map(plain).collect()).collect()
 }

@@ -104,12 +104,15 @@ fn a_stack_with_a_function_that_has_no_name_may_be_one_inside_the_runtime() {
 }
 
 #[test]
-fn a_stack_with_the_function_by_which_its_runtime_waits_for_another_thread_says_so() {
+fn a_stack_with_the_function_by_which_its_runtime_waits_for_another_thread_or_a_debugger_says_so() {
     let runtime = Description::new().sign(Sign::ThreadWait, "Sleep::for_other");
-    for (description, function, is_thread_wait) in [
-        (runtime.clone(), "rt::Sleep::for_other(int)", true),
-        (runtime, "rt::Lock::lock()", false),
-        (Description::new(), "rt::Sleep::for_other(int)", false),
+    let runtime = runtime.sign(Sign::Debugger, "Inspector::pause");
+    for (description, function, is_thread_wait, is_debugger_pause) in [
+        (runtime.clone(), "rt::Sleep::for_other(int)", true, false),
+        (runtime.clone(), "rt::Inspector::pause()", false, true),
+        (runtime, "rt::Lock::lock()", false, false),
+        (Description::new(), "rt::Sleep::for_other(int)", false, false),
+        (Description::new(), "rt::Inspector::pause()", false, false),
     ] {
         let frame = |function: &str| Frame { function: function.to_owned(), ..Frame::default() };
         let stack = NativeStack {
@@ -121,7 +124,9 @@ fn a_stack_with_the_function_by_which_its_runtime_waits_for_another_thread_says_
             is_whole: false,
             description: Arc::new(description),
         };
-        assert_eq!(stack.with_front(&[]).is_thread_wait, is_thread_wait, "{function}");
+        let named = stack.with_front(&[]);
+        let found = (named.is_thread_wait, named.is_debugger_pause);
+        assert_eq!(found, (is_thread_wait, is_debugger_pause), "{function}");
     }
 }
 

@@ -43,6 +43,8 @@ export interface Stall {
   function: string | null;
   /** Its source location: `/srv/app.js:61:9`. */
   place: string | null;
+  /** Whether `place` is where the function begins, because the line that ran is not known. */
+  isFunctionStart: boolean;
   summary: string;
 }
 /** Calls `listener` after each stall of any loop of this process. Returns a function that unsubscribes. */
@@ -94,6 +96,8 @@ export function counts(): {
   idle_ns: number;
   poll_events: number;
   kinds: Record<string, Counted>;
+  /** Uncaught exceptions, by kind of entry. */
+  errors: Record<string, number>;
   phases: Record<string, Counted>;
   drains: Record<'nexttick' | 'microtask', Counted & { jobs: number }>;
 } | null;

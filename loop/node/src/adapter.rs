@@ -249,11 +249,11 @@ impl Adapter {
     }
 
     /// Sets our bits again where a trace of the program's has cleared them. In the check phase Node's own events of it are not
-    /// needed where its end is told; workers leave them as they are.
+    /// needed where its end is told, and Node has had no immediates of its own; workers leave them as they are.
     #[inline]
     fn listen_in_check(&mut self, sink: &TraceSink) {
         let listened = self.left_out.listened;
-        match self.tells_check_end() {
+        match self.tells_check_end() && !self.entries.listens_to_natives() {
             true if sink.check_begins(listened) => self.entries.tell(Event::Immediates),
             true => {}
             false => sink.arm(listened),

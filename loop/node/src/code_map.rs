@@ -28,6 +28,8 @@ pub struct JsFrame {
     pub line: u32,
     /// Column, from 1; 0 where not known.
     pub column: u32,
+    /// The place is where the function begins, and not what runs in it.
+    pub is_start: bool,
 }
 
 /// A piece of code.
@@ -268,7 +270,7 @@ fn parse(name: &str) -> JsFrame {
         Some((script, line)) => (script, line, last),
         None => (before, last, 0),
     };
-    JsFrame { function, script: script.to_owned(), line, column }
+    JsFrame { function, script: script.to_owned(), line, column, is_start: true }
 }
 
 #[cfg(test)]
@@ -282,6 +284,7 @@ mod tests {
             script: script.into(),
             line,
             column,
+            is_start: line > 0,
         };
         for (name, expected) in [
             ("JS:~spin /x/t.js:2:43", frame("spin", "/x/t.js", 2, 43)),

@@ -23,6 +23,9 @@ pub(crate) fn counts<R: Runtime>(entries: &mut Entries<R>) -> String {
     let one = |values: &HistogramValues| format!("{{\"count\":{},\"ns\":{}}}", values.count(), values.sum_ns);
     let kinds = Kind::ALL.iter().take(Kind::CALLBACKS).filter(|kind| snapshot.run[kind.index()].count() > 0);
     table("kinds", &mut kinds.map(|kind| (kind.name().to_owned(), one(&snapshot.run[kind.index()]))));
+    let failed = Kind::ALL.iter().take(Kind::CALLBACKS).filter(|kind| snapshot.errors[kind.index()] > 0);
+    let failures = |kind: &Kind| (kind.name().to_owned(), snapshot.errors[kind.index()].to_string());
+    table("errors", &mut failed.map(failures));
     let phases = (0..Phase::COUNT).filter(|index| snapshot.phase[*index].count() > 0);
     let phases = phases.filter_map(|index| Some((Phase::from_index(index)?, index)));
     table("phases", &mut phases.map(|(phase, index)| (phase.name().to_owned(), one(&snapshot.phase[index]))));

@@ -103,6 +103,7 @@ fn frames(description: Description, addon: &str) -> Description {
     all = runtime(all, FramePart::Module, "node");
     // `readFileSync`, `execSync`, `pbkdf2Sync`; below them whoever serves HTTP and HTTPS, of versions 1 and 2.
     all = all.sign(Sign::Blocking, "Sync");
+    all = all.sign(Sign::Debugger, "node::inspector::NodeInspectorClient::runMessageLoop");
     all.sign(Sign::Serving, "node:_http_server").sign(Sign::Serving, "node:internal/http2/compat")
 }
 
@@ -148,7 +149,11 @@ fn remedies(description: Description) -> Description {
             "{other} in place of {call}, with a callback or a promise: the loop serves others meanwhile. Where there is no such \
              form, call it in a worker (node:worker_threads)",
         )
-        .remedy(Trouble::PoolSize, "UV_THREADPOOL_SIZE={threads} in the environment, before Node starts")
+        .remedy(
+            Trouble::PoolSize,
+            "UV_THREADPOOL_SIZE={threads} in the environment, before Node starts (dns.lookup may take only half of the threads; \
+             dns.resolve takes none)",
+        )
 }
 
 #[cfg(test)]

@@ -179,14 +179,14 @@ fn join(sampled: Vec<Option<JsFrame>>, told: Vec<JsFrame>, later: Later) -> Vec<
                 if !is_same(frame, known) {
                     break;
                 }
-                (frame.line, frame.column) = (known.line, known.column);
+                (frame.line, frame.column, frame.is_start) = (known.line, known.column, known.is_start);
             }
             sampled
         }
     }
 }
 
-fn frame(JsFrame { function, script, line, column }: JsFrame) -> Frame {
+fn frame(JsFrame { function, script, line, column, is_start }: JsFrame) -> Frame {
     let file = Some(path_of(&script).into_owned());
     let known = |number: u32| Some(number).filter(|number| *number > 0);
     Frame {
@@ -194,6 +194,7 @@ fn frame(JsFrame { function, script, line, column }: JsFrame) -> Frame {
         file: file.filter(|file| !file.is_empty()),
         line: known(line),
         column: known(column),
+        is_function_start: is_start,
         runtime: Some("node".to_owned()),
         ..Frame::default()
     }
@@ -322,7 +323,7 @@ mod tests {
     use super::*;
 
     fn js(function: &str, line: u32) -> JsFrame {
-        JsFrame { function: function.into(), script: "/app.js".into(), line, column: 1 }
+        JsFrame { function: function.into(), script: "/app.js".into(), line, column: 1, is_start: false }
     }
 
     const LATER: Later = Later {
@@ -348,10 +349,13 @@ mod tests {
 
     #[test]
     fn a_native_block_is_the_samples_with_lines_of_what_is_on_both_stacks() {
-        let sampled = known(&[js("parse", 3), js("handle", 30), js("listener", 60)]);
+        let begins = |function: &str, line| JsFrame { is_start: true, ..js(function, line) };
+        let sampled = known(&[begins("parse", 3), begins("handle", 30), begins("listener", 60)]);
         let told = vec![js("after", 9), js("handle", 44), js("listener", 66)];
         let joined = join(sampled, told, LATER);
-        assert_eq!(joined, [js("parse", 3), js("handle", 44), js("listener", 66)]);
+        assert_eq!(joined, [begins("parse", 3), js("handle", 44), js("listener", 66)]);
+        let frames: Vec<bool> = joined.into_iter().map(|one| frame(one).is_function_start).collect();
+        assert_eq!(frames, [true, false, false], "of which line ran nothing is known of the innermost");
     }
 
     #[test]
@@ -481,7 +485,7 @@ mod tests {
     fn a_sample_without_its_innermost_function_blames_no_caller_of_it() {
         let mut code = CodeMap::default();
         code.add(0x1000, 0x100, "JS:~next /app.js:40:1");
-        let next = JsFrame { line: 40, ..js("next", 40) };
+        let next = JsFrame { is_start: true, ..js("next", 40) };
         let unnamed = sampled(&code, &[0x9000, 0x1010]);
         assert_eq!(unnamed, [None, Some(next.clone())]);
         assert_eq!(sampled(&code, &[0x1010]), [Some(next)]);

@@ -30,6 +30,7 @@ fn json_of(incident: &Incident) -> String {
         "beganAt": incident.begin_unix_ns / 1_000_000,
         "function": guilty.map(|frame| &frame.function),
         "place": guilty.and_then(|frame| frame.place()),
+        "isFunctionStart": guilty.is_some_and(|frame| frame.is_function_start),
         "summary": incident.summary,
     });
     value.to_string()
@@ -50,5 +51,9 @@ mod tests {
         let told: serde_json::Value = serde_json::from_str(&json_of(&incident)).unwrap();
         assert_eq!(told["durationMs"], 250.0);
         assert_eq!((&told["function"], &told["place"]), (&"parse".into(), &"/srv/app.js:7".into()));
+        assert_eq!(told["isFunctionStart"], false);
+        incident.stacks[0].frames[0].is_function_start = true;
+        let told: serde_json::Value = serde_json::from_str(&json_of(&incident)).unwrap();
+        assert_eq!((&told["place"], &told["isFunctionStart"]), (&"/srv/app.js:7".into(), &true.into()));
     }
 }

@@ -330,6 +330,15 @@ fn a_module_that_is_evaluated_after_the_first_poll_is_expected() {
     assert_ne!(snapshot(&replay(&script)).blocked, [0, 0]);
 }
 
+/// As on a machine that has no processor for it after its poll.
+#[test]
+fn a_module_that_waits_for_a_processor_before_it_is_evaluated_is_no_stall() {
+    let late = LATE.replace("200 enter", "800000200 enter").replace("300 left", "800000300 left");
+    let late = late.replace("300 trace B", "800000300 trace B");
+    assert_eq!(snapshot(&replay(&late)).blocked, [0, 0]);
+    assert_ne!(snapshot(&replay(&late.replace("10 module\n", ""))).blocked, [0, 0]);
+}
+
 #[test]
 fn the_first_timer_ends_the_start_of_a_module() {
     let events = "900000500 check\n= 0\n900000500 trace X RunTimers 0 0\n900000500 enter\n1900000500 left\n\

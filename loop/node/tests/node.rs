@@ -240,6 +240,36 @@ fn lines_of_compiled_modules_are_those_of_what_was_written_under_any_path() {
     std::fs::remove_dir_all(parent).unwrap();
 }
 
+/// Of what waits for native code V8 tells the function, and no line that runs.
+#[test]
+fn a_line_at_which_a_function_begins_is_told_as_such() {
+    let (mut begins, mut runs) = (0, 0);
+    for (version, node) in versions() {
+        let ended = run(&node, &[], "begins.cjs", &[]);
+        let what = format!("Node {version}: {}", ended.complained);
+        assert_eq!(ended.code, Some(0), "{what}");
+        let stacks = ended.incidents.iter().filter_map(|incident| incident["stacks"].as_array());
+        let frames = stacks.flatten().filter_map(|stack| stack["frames"].as_array()).flatten();
+        for frame in frames {
+            let first = match frame["function"].as_str() {
+                Some("parseBig") => 5,
+                Some("spin") => 12,
+                _ => continue,
+            };
+            let is_first = frame["line"] == first;
+            assert_eq!(frame["is_function_start"].as_bool().unwrap_or(false), is_first, "{frame} {what}");
+            *(if is_first { &mut begins } else { &mut runs }) += 1;
+        }
+        for line in ended.complained.lines().filter(|line| line.contains("begins.cjs:")) {
+            // Node 18 tells no column of it.
+            let is_first =
+                ["5:", "5)", "12:", "12)"].iter().any(|first| line.contains(&format!("begins.cjs:{first}")));
+            assert_eq!(line.contains("(begins at "), is_first, "{line}");
+        }
+    }
+    assert!(begins > 0 && runs > 0 || versions().is_empty(), "{begins} {runs}");
+}
+
 #[test]
 fn names_come_again_after_a_trace_of_the_programs_own() {
     for (version, node) in versions() {

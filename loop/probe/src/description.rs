@@ -329,7 +329,12 @@ impl Description {
         self.signs.iter().any(|(sign, text)| *sign == Sign::ThreadWait && function.contains(text.as_str()))
     }
 
-    /// Tells whether such functions are known.
+    /// Tells whether a debugger has paused a thread that sleeps in this function.
+    pub fn is_debugger_pause(&self, function: &str) -> bool {
+        self.signs.iter().any(|(sign, text)| *sign == Sign::Debugger && function.contains(text.as_str()))
+    }
+
+    /// Tells whether functions in which a thread waits for another one are known.
     pub fn knows_thread_waits(&self) -> bool {
         self.signs.iter().any(|(sign, _)| *sign == Sign::ThreadWait)
     }

@@ -110,6 +110,9 @@ named! {
         /// The thread sleeps in it until another one wakes it, and whoever calls it wants that: the function's name contains
         /// the text.
         ThreadWait = "thread_wait",
+        /// A debugger has paused the program, and the thread sleeps in it until that goes on: the function's name contains the
+        /// text.
+        Debugger = "debugger",
     }
 }
 

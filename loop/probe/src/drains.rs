@@ -154,6 +154,44 @@ impl Writer {
         }
     }
 
+    /// A callback of this kind failed, which need not be the one that runs: where the runtime tells of it in another way than
+    /// [`Writer::panicked`] takes it.
+    #[cold]
+    pub fn failed(&mut self, kind: Kind) {
+        let (page, pen) = self.parts();
+        page.tallies.errors[kind.index().min(Kind::CALLBACKS - 1)].add(pen, 1);
+    }
+
+    /// The running job of a queue failed: counted by the kind of the callback that it is drained after, as
+    /// [`Kind::Other`] where that is not known.
+    ///
+    /// ```
+    /// # use loopscope_probe::{Clock, Kind, Queue, SiteId, TaskTimes, VirtualClock, Writer};
+    /// # let time = VirtualClock::starting_at(1_000);
+    /// # let mut writer = Writer::builder("web").clock(Clock::simulated(time.clone())).build();
+    /// # writer.resume();
+    /// writer.begin(Kind::Timer, SiteId::NONE, TaskTimes::UNKNOWN);
+    /// writer.end(); // the callback has queued a microtask
+    /// writer.drain_begin(Queue::Microtask, 1);
+    /// writer.begin(Kind::Microtask, SiteId::NONE, TaskTimes::UNKNOWN);
+    /// writer.job_failed();
+    /// writer.end();
+    /// writer.drain_end(Queue::Microtask, 1);
+    /// writer.drained();
+    /// let snapshot = writer.page().snapshot(writer.clock());
+    /// assert_eq!(snapshot.errors[Kind::Timer.index()], 1);
+    /// ```
+    #[cold]
+    pub fn job_failed(&mut self) {
+        let page = &self.track.page;
+        // The recorder's entry before the first of the drains is the callback's, unless many jobs have overwritten it.
+        let [frame, ..] = page.recorder().own_entry(page.now.drain_first.get().wrapping_sub(1));
+        let is_known = self.after & DRAINED != 0 && self.drained_since != Ticks::NONE;
+        let is_its = frame_site(frame) == self.drained_site && frame_kind(frame) < Kind::CALLBACKS;
+        let kind = Kind::from_index(frame_kind(frame)).filter(|_| is_known && is_its);
+        self.failed(kind.unwrap_or(Kind::Other));
+    }
+
     /// Adds to the tallies the drains that wait for that.
     pub(crate) fn add_up_drains(&mut self) {
         let SpanContext { page, pen, .. } = &*self.track;

@@ -26,7 +26,7 @@ pub fn expect_block(name: &'static str) -> ExpectedBlock {
     let track = crate::spans::current();
     if let Some(track) = &track {
         let at = Location::caller();
-        track.expect(|track| {
+        track.expect(track.clock.now(), |track| {
             let site = site_at(at, Kind::Span, name);
             track.sites.borrow_mut().intern(&track.pen, &track.page.sites, site)
         });
@@ -38,7 +38,13 @@ impl Writer {
     /// Says, of this loop, what [`expect_block`] says: for a runtime that knows such a busy period itself, under a
     /// site of its own.
     pub fn expect_block(&mut self, site: SiteId) -> ExpectedBlock {
-        self.track.expect(|_| site);
+        self.expect_block_since(site, self.track.clock.now())
+    }
+
+    /// [`Writer::expect_block`] of one that has begun at `at`, a moment of the busy period: what the thread waited for before it
+    /// could say so is a part of it.
+    pub fn expect_block_since(&mut self, site: SiteId, at: Ticks) -> ExpectedBlock {
+        self.track.expect(at, |_| site);
         ExpectedBlock { track: Some(self.track.clone()) }
     }
 }
@@ -52,12 +58,12 @@ impl Drop for ExpectedBlock {
 }
 
 impl SpanContext {
-    fn expect(&self, site: impl FnOnce(&SpanContext) -> SiteId) {
+    fn expect(&self, at: Ticks, site: impl FnOnce(&SpanContext) -> SiteId) {
         let (words, pen) = (&self.page.expected, &self.pen);
         words.depth.add(pen, 1);
         if words.depth.get() == 1 {
             words.site.set(pen, u64::from(site(self).0));
-            words.since.publish(pen, self.clock.now().0.max(1));
+            words.since.publish(pen, at.0.max(1));
         }
     }
 

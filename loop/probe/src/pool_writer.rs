@@ -26,6 +26,8 @@ pub struct ObservedPool {
     pub queued: Option<u64>,
     /// When the job that waits longest was submitted; [`Ticks::NONE`] where none waits.
     pub oldest: Option<Ticks>,
+    /// Jobs wait though threads rest: of a sort that may take only some of them, and has taken these.
+    pub is_share_full: bool,
 }
 
 /// The one writer of a pool's words. Lives inside the pool's mutex.
@@ -170,7 +172,7 @@ impl PoolWriter {
             .queued
             .map_or_else(|| seen.oldest.is_some_and(|since| since != Ticks::NONE), |queued| queued > 0);
         let is_full = seen.running.zip(seen.threads).is_none_or(|(running, threads)| running >= threads);
-        self.saturate(now, waits, is_full);
+        self.saturate(now, waits, is_full || seen.is_share_full);
     }
 
     /// A job that was seen to wait for so long.

@@ -214,7 +214,8 @@ fn a_pool_that_is_seen_from_outside_tells_what_is_known() {
     let (mut writer, time) = writer("observed pool");
     let mut pool = writer.take_pool().unwrap();
     let now = |writer: &Writer| writer.page().snapshot(writer.clock()).pool.unwrap();
-    let seen = ObservedPool { threads: Some(4), running: Some(4), queued: Some(16), oldest: None };
+    let seen =
+        ObservedPool { threads: Some(4), running: Some(4), queued: Some(16), ..ObservedPool::default() };
     pool.observe(seen, writer.clock().now());
     time.advance_ns(300 * MS);
     let values = now(&writer);
@@ -224,6 +225,14 @@ fn a_pool_that_is_seen_from_outside_tells_what_is_known() {
     time.advance_ns(50 * MS);
     let values = now(&writer);
     assert_eq!((values.saturated_ns, values.busy_ns), (300 * MS, (4 * 300 + 50) * MS));
+    // Jobs wait, and of the threads that rest they may take none.
+    let share = ObservedPool { running: Some(2), is_share_full: true, ..seen };
+    pool.observe(share, writer.clock().now());
+    time.advance_ns(20 * MS);
+    assert_eq!((now(&writer).saturated_ns, now(&writer).saturated_for_ns), (320 * MS, 20 * MS));
+    pool.observe(ObservedPool { queued: Some(0), is_share_full: false, ..share }, writer.clock().now());
+    time.advance_ns(20 * MS);
+    assert_eq!((now(&writer).saturated_ns, now(&writer).saturated_for_ns), (320 * MS, 0));
     // Nothing is known but that a job waits.
     let blind = ObservedPool { oldest: Some(writer.clock().now()), ..ObservedPool::default() };
     pool.observe(blind, writer.clock().now());
@@ -398,4 +407,45 @@ fn what_is_known_late_to_have_ended_ended_then_and_a_drain_that_was_none_is_not_
         writer.page().records(0).iter().map(|record| (record.end.since(record.start), record.many)).collect();
     assert_eq!(times, [(2 * MS, Some(3)), (7 * MS, None)]);
     assert_eq!(writer.page().snapshot(writer.clock()).drain[Queue::NextTick.index()].count(), 0);
+}
+
+#[test]
+fn a_job_that_fails_is_counted_by_the_callback_before_it_where_that_is_known() {
+    let (mut writer, time) = writer("failed jobs");
+    let drain = |writer: &mut Writer, rounds: u32| {
+        for _ in 0..rounds {
+            writer.drain_begin(Queue::NextTick, 0);
+            writer.begin_many(Kind::Tick, SiteId::NONE);
+            time.advance_ns(1_000);
+            writer.end_many(0);
+            writer.drain_end(Queue::NextTick, 0);
+        }
+        writer.drain_begin(Queue::Microtask, 0);
+        writer.begin_many(Kind::Microtask, SiteId::NONE);
+        writer.job_failed();
+        writer.end_many(1);
+        writer.drain_end(Queue::Microtask, 1);
+        writer.drained();
+    };
+    let errors = |writer: &Writer| {
+        let errors = writer.page().snapshot(writer.clock()).errors;
+        [Kind::Accept, Kind::Timer, Kind::Other].map(|kind| errors[kind.index()])
+    };
+    writer.resume();
+    drain(&mut writer, 0);
+    assert_eq!(errors(&writer), [0, 0, 1], "after nothing");
+    for kind in [Kind::Timer, Kind::Accept] {
+        writer.begin(kind, SiteId::NONE, TaskTimes::UNKNOWN);
+        writer.end();
+        drain(&mut writer, 3);
+    }
+    assert_eq!(errors(&writer), [1, 1, 1]);
+    drain(&mut writer, 1);
+    assert_eq!(errors(&writer), [1, 1, 2], "after nothing, behind those");
+    writer.begin(Kind::Timer, SiteId::NONE, TaskTimes::UNKNOWN);
+    writer.end();
+    drain(&mut writer, 10_000);
+    assert_eq!(errors(&writer), [1, 1, 3], "the callback is overwritten");
+    writer.failed(Kind::Accept);
+    assert_eq!(errors(&writer), [2, 1, 3]);
 }

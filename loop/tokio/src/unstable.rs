@@ -57,7 +57,8 @@ pub(crate) fn pool(handle: &Handle) -> Option<ObservedPool> {
     let threads = metrics.num_blocking_threads() as u64;
     let running = threads.saturating_sub(metrics.num_idle_blocking_threads() as u64);
     let queued = metrics.blocking_queue_depth() as u64;
-    Some(ObservedPool { threads: Some(threads), running: Some(running), queued: Some(queued), oldest: None })
+    let (threads, running, queued) = (Some(threads), Some(running), Some(queued));
+    Some(ObservedPool { threads, running, queued, ..ObservedPool::default() })
 }
 
 /// Returns what the runtime's metrics tell of its workers' queues, and of tasks that had to yield: numbers under

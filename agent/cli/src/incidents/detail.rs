@@ -252,7 +252,8 @@ fn folded_stack(paint: Paint, incident: &Incident, stack: &StackCount) -> String
 }
 
 fn frame_line(paint: Paint, frame: &Frame, is_guilty: bool) -> String {
-    let place = frame.place().or(frame.module.clone()).unwrap_or_default();
+    let place = frame.place().map(|place| frame.place_words(&place));
+    let place = place.or(frame.module.clone()).unwrap_or_default();
     let (mark, paint_line): (&str, fn(Paint, &str) -> String) = match (is_guilty, frame.owner.is_program()) {
         (true, _) => ("  > ", Paint::bold),
         (false, true) => ("    ", |_, text| text.to_owned()),

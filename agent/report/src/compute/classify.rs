@@ -24,6 +24,8 @@ pub struct Evidence {
     pub is_stopped: bool,
     /// A debugger is attached to the thread.
     pub is_traced: bool,
+    /// A debugger of the runtime's own has paused the program within it: then the thread sleeps.
+    pub is_paused: bool,
     /// Of the time in which processors had work, the share that the hypervisor gave to others, 0 to 1.
     pub steal_ratio: f64,
     /// How the thread was found at the last look while the stall lasted; `None` where nobody could.
@@ -57,7 +59,7 @@ pub enum FoundState {
 ///    - where a debugger is attached and the thread was not found asleep, the debugger held it;
 ///    - where the hypervisor took a tenth or more and the thread was found ready to run, it was stolen: kernels do not count
 ///      that to the thread;
-///    - where it was found asleep, it waited;
+///    - where it was found asleep, it waited, or a debugger had paused the program;
 ///    - while the stall lasts, a thread that has no processor now is starved: a wait for one is in no account before it has
 ///      ended;
 ///    - nobody knows. Who was never found asleep is not waiting: what is in no account may as well have been stolen.
@@ -73,7 +75,7 @@ pub fn classify(evidence: &Evidence) -> Class {
     let is_asleep = evidence.found.map(|found| found == FoundState::Asleep);
     if evidence.watched_ns == 0 {
         return match evidence.found {
-            Some(FoundState::Asleep) => Class::Waiting,
+            Some(FoundState::Asleep) => asleep(evidence),
             Some(FoundState::OnProcessor) => Class::Computing,
             Some(FoundState::Ready) => Class::StarvedOfCpu,
             None => Class::Unknown,
@@ -108,10 +110,15 @@ fn class_of_rest(evidence: &Evidence) -> Class {
         Some(FoundState::OnProcessor | FoundState::Ready) if evidence.steal_ratio >= 0.1 => {
             Class::StarvedOfCpu
         }
-        _ if was_asleep(evidence) => Class::Waiting,
+        _ if was_asleep(evidence) => asleep(evidence),
         Some(FoundState::Ready) if !evidence.is_over => Class::StarvedOfCpu,
         _ => Class::Unknown,
     }
+}
+
+/// Judges time in which the thread slept.
+fn asleep(evidence: &Evidence) -> Class {
+    if evidence.is_paused { Class::Debugger } else { Class::Waiting }
 }
 
 fn was_asleep(evidence: &Evidence) -> bool {

@@ -18,6 +18,10 @@ fn the_table_of_classes() {
         (Evidence { cpu_ns: MS, found: Some(Asleep), ..base }, Class::Waiting),
         (Evidence { cpu_ns: MS, was_asleep: true, ..base }, Class::Waiting),
         (Evidence { cpu_ns: MS, found: Some(Asleep), is_traced: true, ..base }, Class::Waiting),
+        (Evidence { cpu_ns: MS, found: Some(Asleep), is_paused: true, ..base }, Class::Debugger),
+        (Evidence { watched_ns: 0, found: Some(Asleep), is_paused: true, ..base }, Class::Debugger),
+        (Evidence { cpu_ns: 50 * MS, found: Some(Asleep), is_paused: true, ..base }, Class::Computing),
+        (Evidence { runqueue_ns: 50 * MS, was_asleep: true, is_paused: true, ..base }, Class::StarvedOfCpu),
         // Nobody saw it asleep.
         (Evidence { cpu_ns: MS, ..base }, Class::Unknown),
         (Evidence { cpu_ns: 79 * MS, steal_ratio: 0.6, ..base }, Class::StarvedOfCpu),

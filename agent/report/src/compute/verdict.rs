@@ -104,6 +104,18 @@ pub struct VerdictSample {
     pub total_ns: u64,
 }
 
+/// No run is to blame: what took the time is known to nobody.
+const NOTHING_RAN: Verdict = Verdict {
+    cause: Cause::Callback,
+    kind: None,
+    site: SiteId::NONE,
+    is_flood: false,
+    runs: Some(0),
+    total_ns: 0,
+    longest_ns: 0,
+    sample: None,
+};
+
 #[derive(Clone, Copy, Debug)]
 struct Run {
     kind: Kind,
@@ -145,16 +157,7 @@ pub(crate) fn judge(
     let ended_count = runs.len() as u64;
     runs.extend(now.running.and_then(|running| in_flight(running, now, busy_ns)));
     let Some(longest) = runs.iter().max_by_key(|run| run.ns).copied() else {
-        return Verdict {
-            cause: Cause::Callback,
-            kind: None,
-            site: SiteId::NONE,
-            is_flood: false,
-            runs: Some(0),
-            total_ns: 0,
-            longest_ns: busy_ns,
-            sample: None,
-        };
+        return Verdict { longest_ns: busy_ns, ..NOTHING_RAN };
     };
     let Run { kind, site, ns, count } = longest;
     let is_most = ns > busy_ns / 2;
@@ -173,6 +176,10 @@ pub(crate) fn judge(
     let forgotten = if has_all { 0 } else { now.busy_callbacks.saturating_sub(ended_count) };
     let verdict = estimated(flood, runs.len() as u64, forgotten, busy_ns);
     match verdict.runs {
+        // Nothing but one short run, which is over: the time went by outside of it.
+        Some(1) if !is_most && forgotten == 0 && runs.len() == 1 && ended_count == 1 => {
+            Verdict { longest_ns: busy_ns, ..NOTHING_RAN }
+        }
         // One that is not most of the busy period is no flood either; it is all there is to blame.
         Some(1) => Verdict { cause: Cause::Callback, is_flood: false, ..verdict },
         _ => verdict,
@@ -279,6 +286,19 @@ mod tests {
         let records = [record(Kind::Timer, 9, 200, 150 * MS)];
         let verdict = verdict_of(&running(Kind::Immediate, 4, 3 * MS), &records, 200 * MS);
         assert_eq!((verdict.kind, verdict.site, verdict.runs), (Some(Kind::Timer), SiteId::from(9), Some(1)));
+    }
+
+    /// The time went by before it began, after it had ended, or both.
+    #[test]
+    fn one_short_run_that_is_over_is_not_to_blame() {
+        let short = [record(Kind::WorkDone, 9, 200, MS)];
+        let verdict = verdict_of(&NowValues::IDLE, &short, 130 * MS);
+        assert_eq!((verdict.kind, verdict.site, verdict.longest_ns), (None, SiteId::NONE, 130 * MS));
+        // What runs may be what blocks; and of what the recorder has forgotten nobody knows.
+        let verdict = verdict_of(&running(Kind::WorkDone, 9, MS), &[], 130 * MS);
+        assert_eq!((verdict.kind, verdict.site), (Some(Kind::WorkDone), SiteId::from(9)));
+        let forgotten = NowValues { busy_callbacks: 7, ..NowValues::IDLE };
+        assert_eq!(verdict_of(&forgotten, &short, 130 * MS).site, SiteId::from(9));
     }
 
     #[test]

@@ -134,10 +134,9 @@ impl StallGroup<'_> {
         };
         let (frame, _) = guilty.iter().max_by_key(|(frame, _)| function_count(frame))?;
         let place = self.incidents.first().and_then(|incident| incident.place_of(frame));
-        let place = place.map_or(String::new(), |place| format!(" at {place}"));
         Some(format!(
-            "guilty: {}{place}, in {} of {}",
-            frame.function,
+            "guilty: {}, in {} of {}",
+            frame.named_at(place.as_deref()),
             function_count(frame),
             count(all, "stack")
         ))
@@ -317,14 +316,24 @@ pub(crate) fn stalls_unseen(evidence: &LoopEvidence) -> Vec<Finding> {
     if unseen == 0 {
         return Vec::new();
     }
-    let suspect = evidence.sites.iter().filter(|site| site.longest_ns > evidence.warning_ns);
+    let seen_ns = evidence.stalls.iter().fold(0, |sum: u64, stall| sum.saturating_add(stall.ns));
+    let unseen_ns = evidence.blocked_ns.saturating_sub(seen_ns);
+    // What took longer was none of them: it was seen, or is over for longer than was watched.
+    let may_be = |ns: u64| ns > evidence.warning_ns && ns <= unseen_ns;
+    let suspect = evidence.sites.iter().filter(|site| may_be(site.longest_ns));
     let suspect = suspect.max_by_key(|site| site.longest_ns);
     let headline = format!("{} had {} too short to be examined", evidence.named(), count(unseen, "stall"));
     let noun = evidence.runtime.callback().one;
     let suspected = suspect.map(|site| {
         format!("the longest {noun} of the last minute: {}, {}", site.label, show_ns(site.longest_ns))
     });
-    let urgency = if evidence.blocked[1] > 0 { Urgency::Critical } else { Urgency::Warning };
+    let seen_critical = evidence.stalls.iter().filter(|stall| stall.ns > evidence.critical_ns).count() as u64;
+    let is_critical = evidence.blocked[1] > seen_critical;
+    let urgency = if is_critical { Urgency::Critical } else { Urgency::Warning };
+    let remedy = match evidence.agent_late_ns {
+        Some(_) => "look at what its agent has recorded of each (`incidents`), or watch again",
+        None => "run an agent in the process, which captures a stack of each; or watch again",
+    };
     let finding = Finding::new(&evidence.name, urgency, Certainty::Likely, headline)
         .because(format!(
             "{} in {}, {} in total (threshold {})",
@@ -334,7 +343,7 @@ pub(crate) fn stalls_unseen(evidence: &LoopEvidence) -> Vec<Finding> {
             show_ns(evidence.warning_ns)
         ))
         .because_of(suspected)
-        .remedy("run an agent in the process, which captures a stack of each; or watch again");
+        .remedy(remedy);
     vec![finding]
 }
 

@@ -34,11 +34,10 @@ pub(crate) fn blocking_calls(evidence: &LoopEvidence) -> Vec<Finding> {
         let is_long = longest_ns > evidence.critical_ns;
         let urgency = if is_long { Urgency::Critical } else { Urgency::Warning };
         let headline = format!("{} calls {} while it serves requests", evidence.named(), call.name);
-        let place = call.caller.place().map_or(String::new(), |place| format!(" at {place}"));
+        let caller = call.caller.named_at(call.caller.place().as_deref());
         let mut finding = Finding::new(&evidence.name, urgency, Certainty::Certain, headline)
             .because(format!(
-                "called by {}{place}, in {} of {}, the longest {}",
-                call.caller.function,
+                "called by {caller}, in {} of {}, the longest {}",
                 count(call.stacks, "stack"),
                 count(call.incidents.len() as u64, "stall"),
                 show_ns(longest_ns)

@@ -109,6 +109,17 @@ pub(crate) struct SeenStall {
     pub inside: Option<String>,
 }
 
+impl SeenStall {
+    /// Takes over what another judgement of the same stall says is to blame, where that knows how many runs there were.
+    pub(crate) fn take_verdict_of(&mut self, other: SeenStall) {
+        if other.runs.is_some_and(|runs| runs > 0) {
+            let SeenStall { cause, kind, label, is_flood, runs, runs_ns, sample, .. } = other;
+            (self.cause, self.kind, self.label, self.is_flood) = (cause, kind, label, is_flood);
+            (self.runs, self.runs_ns, self.sample) = (runs, runs_ns, sample);
+        }
+    }
+}
+
 /// What ran while timers were due.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Delayer {
@@ -135,9 +146,10 @@ pub(crate) struct Collections {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PoolEvidence {
     pub threads: Option<u64>,
-    /// Time with all threads busy and jobs queued.
+    /// Time with jobs queued and no thread for them.
     pub saturated_ns: u64,
     /// State at the end.
+    pub running: Option<u64>,
     pub queued: Option<u64>,
     pub oldest_wait_ns: Option<u64>,
     /// Kinds that were submitted, started or finished.

@@ -234,9 +234,15 @@ impl EvidenceCollector {
         self.iterations_seen = look.page.iterations_recorded();
         for (at, iteration) in iterations.iter().enumerate() {
             let ns = look.clock.duration_ns(iteration.begin, iteration.end);
+            let last_record = iterations.get(at + 1).map_or(u64::MAX, |next| next.first_record);
             if let Some(seen) = self.stalls.get_mut(&iteration.begin) {
                 seen.stall.is_over = true;
                 seen.stall.ns = ns.saturating_sub(seen.expected_ns).max(seen.stall.ns);
+                // Of how many jobs a drain was, is known at its end: of one, it is no flood.
+                if seen.stall.runs.is_none() {
+                    let ended = ended_stall(look, iteration, last_record, ns, records);
+                    seen.stall.take_verdict_of(ended);
+                }
             } else if ns > warning_ns
                 && iteration.begin > self.first.taken
                 && self.expected.is_empty()
@@ -244,7 +250,6 @@ impl EvidenceCollector {
             {
                 // The page does not tell how much of an ended busy period was expected, so where blocks are expected only
                 // those are told that were seen while they lasted.
-                let last_record = iterations.get(at + 1).map_or(u64::MAX, |next| next.first_record);
                 let stall = ended_stall(look, iteration, last_record, ns, records);
                 self.stalls.insert(iteration.begin, Seen { stall, expected_ns: 0 });
             }
@@ -517,6 +522,7 @@ fn pool_evidence(
     PoolEvidence {
         threads: last.threads,
         saturated_ns: last.saturated_ns.saturating_sub(first.saturated_ns),
+        running: last.running,
         queued: last.queued,
         oldest_wait_ns: last.oldest_wait_ns,
         kinds: WorkKind::ALL.iter().map(|kind| of_kind(*kind)).filter(is_used).collect(),

@@ -249,3 +249,27 @@ fn a_loop_that_is_stopped_is_found_so_unless_it_was_continued() {
     assert_eq!(watched(&[true, true, false]), None);
     assert_eq!(watched(&[false, false]), None);
 }
+
+#[test]
+fn a_drain_of_unknown_length_that_was_one_job_is_no_flood_when_it_is_over() {
+    for (jobs, is_flood) in [(1, false), (3, true)] {
+        let mut bench = Bench::new();
+        let site = bench.writer.named_site(Location::caller(), Kind::Microtask, "queue");
+        bench.writer.unpark(1);
+        bench.writer.drain_begin(Queue::Microtask, 0);
+        bench.writer.begin_many(Kind::Microtask, site);
+        bench.time.advance_ns(150 * MS);
+        bench.look();
+        bench.time.advance_ns(150 * MS);
+        bench.writer.end_many(jobs);
+        bench.writer.drain_end(Queue::Microtask, jobs);
+        bench.writer.drained();
+        bench.writer.iteration();
+        bench.writer.park();
+        bench.look();
+        let evidence = bench.finish();
+        let [stall] = &evidence.stalls[..] else { panic!("{:?}", evidence.stalls) };
+        assert_eq!((stall.is_flood, stall.runs, stall.looks), (is_flood, Some(jobs), 1), "{stall:?}");
+        assert!(stall.is_over && stall.ns >= 300 * MS, "{stall:?}");
+    }
+}

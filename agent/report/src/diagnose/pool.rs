@@ -115,7 +115,7 @@ impl PoolEvidence {
         Some(wanted.max(threads.saturating_add(1)).min(THREADS_MAX))
     }
 
-    /// `all 4 threads were busy with jobs waiting for 62 % of the time; 16 jobs wait now`.
+    /// `no thread for queued jobs for 62 % of the time; 16 jobs wait now, 2 of 4 threads are busy`.
     fn saturation(&self, evidence: &LoopEvidence) -> String {
         let part = percent(share(self.saturated_ns, evidence.watched_ns));
         let waiting = match self.queued {
@@ -126,8 +126,11 @@ impl PoolEvidence {
                 format!("; {} {wait} now{}", count(queued, "job"), oldest.unwrap_or_default())
             }
         };
-        let threads = self.threads.map_or("its threads".to_owned(), |threads| count(threads, "thread"));
-        format!("all of {threads} busy with jobs queued for {part} of the time{waiting}")
+        let busy = self.running.zip(self.threads).filter(|_| self.queued.is_some_and(|queued| queued > 0));
+        let busy = busy.map_or(String::new(), |(running, threads)| {
+            format!(", {running} of {} busy", count(threads, "thread"))
+        });
+        format!("no thread for queued jobs for {part} of the time{waiting}{busy}")
     }
 
     /// Whether all threads are in jobs that do not end.

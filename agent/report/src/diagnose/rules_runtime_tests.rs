@@ -22,7 +22,9 @@ fn findings_are_in_the_words_of_the_runtime() {
         stalled(Cause::Callback, Kind::Task, 1),
         stalled(Cause::Callback, Kind::Task, 3_000),
         with(blocked(), |evidence| evidence.stalls.iter_mut().for_each(|stall| stall.kind = None)),
-        with(well(), |evidence| (evidence.blocked, evidence.sites[0].longest_ns) = ([3, 1], S)),
+        with(well(), |evidence| {
+            (evidence.blocked, evidence.blocked_ns, evidence.sites[0].longest_ns) = ([3, 1], 2 * S, S);
+        }),
         with(well(), |evidence| evidence.active_ns = 9_900 * MS),
         with(well(), |evidence| evidence.sites_overflow = 88),
         with(well(), |evidence| evidence.agent_late_ns = Some(2 * S)),

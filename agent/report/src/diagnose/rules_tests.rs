@@ -72,6 +72,7 @@ fn pool() -> PoolEvidence {
     PoolEvidence {
         threads: Some(4),
         saturated_ns: 5 * MS,
+        running: Some(2),
         queued: Some(0),
         oldest_wait_ns: Some(0),
         kinds: vec![jobs(WorkKind::Fs, 1_000, MS, 2 * MS)],
@@ -458,6 +459,26 @@ fn the_most_urgent_and_surest_come_first() {
             ("agent_late", Urgency::Notice, Certainty::Certain),
         ]
     );
+}
+
+#[test]
+fn a_stall_that_was_seen_makes_another_one_neither_critical_nor_longer() {
+    let unseen = |site_ns: u64, agent: Option<u64>| {
+        let evidence = with(well(), |evidence| {
+            evidence.stalls = vec![stall(Cause::Callback, Kind::Timer, 1, 3 * S)];
+            (evidence.blocked, evidence.blocked_ns) = ([2, 1], 3_200 * MS);
+            (evidence.sites[0].longest_ns, evidence.agent_late_ns) = (site_ns, agent);
+        });
+        let mut findings = diagnose(&[evidence]);
+        findings.retain(|finding| finding.rule == "stalls_unseen");
+        let finding = findings.remove(0);
+        (finding.urgency, finding.evidence.join("\n").contains("the longest"), finding.remedy)
+    };
+    let (urgency, is_suspected, remedy) = unseen(3 * S, None);
+    assert_eq!((urgency, is_suspected), (Urgency::Warning, false));
+    assert!(remedy.contains("run an agent"), "{remedy}");
+    let (_, is_suspected, remedy) = unseen(180 * MS, Some(26 * MS));
+    assert!(is_suspected && !remedy.contains("run an agent"), "{remedy}");
 }
 
 #[test]

@@ -64,6 +64,9 @@ pub struct Frame {
     pub line: Option<u32>,
     /// Column in it, from 1; `None` where not known.
     pub column: Option<u32>,
+    /// Line and column are where the function begins: which line of it ran is not known. In JSON only where it is so.
+    #[serde(skip_serializing_if = "is_false")]
+    pub is_function_start: bool,
     /// File name of the program or library.
     pub module: Option<String>,
     /// Inlined into the next frame.
@@ -98,6 +101,26 @@ impl Frame {
         let numbers = [self.line, self.line.and(self.column)];
         Some(numbers.iter().flatten().fold(self.file.clone()?, |place, number| format!("{place}:{number}")))
     }
+
+    /// Returns its place as a text has it that stands by itself: `src/a.js:61:9`, or `begins at src/a.js:61:9` where it is not
+    /// known which line ran.
+    pub fn place_words(&self, place: &str) -> String {
+        if self.is_function_start { format!("begins at {place}") } else { place.to_owned() }
+    }
+
+    /// Returns its name with its place, within a sentence: `sum at src/a.js:61:9`, or `sum, which begins at src/a.js:61:9`.
+    pub fn named_at(&self, place: Option<&str>) -> String {
+        match place {
+            Some(place) if self.is_function_start => format!("{}, which begins at {place}", self.function),
+            Some(place) => format!("{} at {place}", self.function),
+            None => self.function.clone(),
+        }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 #[cfg(test)]
@@ -128,5 +151,24 @@ mod tests {
         assert_eq!(frame(Some("a.rs"), Some(61), None).as_deref(), Some("a.rs:61"));
         assert_eq!(frame(Some("a.rs"), None, Some(9)).as_deref(), Some("a.rs"));
         assert_eq!(frame(None, Some(61), None), None);
+    }
+
+    #[test]
+    fn a_line_that_did_not_run_is_not_told_as_if_it_had() {
+        let ran =
+            Frame { function: "sum".into(), file: Some("a.js".into()), line: Some(61), ..Frame::default() };
+        let begins = Frame { is_function_start: true, ..ran.clone() };
+        let texts = |frame: &Frame| {
+            let place = frame.place();
+            let place = place.as_deref();
+            (frame.place_words(place.unwrap()), frame.named_at(place), frame.named_at(None))
+        };
+        assert_eq!(texts(&ran), ("a.js:61".into(), "sum at a.js:61".into(), "sum".into()));
+        let words = ("begins at a.js:61".into(), "sum, which begins at a.js:61".into(), "sum".into());
+        assert_eq!(texts(&begins), words);
+        let json = |frame: &Frame| serde_json::to_string(frame).unwrap();
+        assert!(json(&begins).contains(r#""is_function_start":true"#), "{}", json(&begins));
+        assert!(!json(&ran).contains("is_function_start"), "{}", json(&ran));
+        assert_eq!(serde_json::from_str::<Frame>(&json(&begins)).unwrap(), begins);
     }
 }

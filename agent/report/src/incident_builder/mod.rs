@@ -11,7 +11,7 @@ mod site_labels;
 
 use crate::compute::figures::of_busy_period;
 use crate::compute::groups::{GroupSum, summary};
-use crate::compute::verdict::Verdict;
+use crate::compute::verdict::{Cause, Verdict};
 use crate::incident::{Group, Incident, IncidentKind, PoolState, Severity, Span};
 use crate::incident_builder::extract::Extract;
 use crate::incident_builder::site_labels::SiteLabels;
@@ -181,6 +181,7 @@ impl IncidentBuilder {
         self.jobs_now.clear();
         if self.incident.kind != IncidentKind::Pool {
             let callbacks = self.tell_groups(&mut SiteLabels::of(seen.page), &NowValues::IDLE);
+            self.judge_flood_at_end();
             self.incident.during = of_busy_period(ns, callbacks).known(&self.runtime);
         }
         self.update_severity(seen, ns.saturating_sub(self.incident.expected_ns));
@@ -210,6 +211,18 @@ impl IncidentBuilder {
         }
         incident.groups = sums.iter().take(GROUPS_MAX).map(|sum| group(sum, labels)).collect();
         sums.iter().fold(0, |all: u64, sum| all.saturating_add(sum.count)).max(unseen)
+    }
+
+    /// What stands for many jobs tells their number when it is over. Was it one that took most of the time, then that blocked the
+    /// loop, and nothing starved it.
+    fn judge_flood_at_end(&mut self) {
+        let incident = &mut self.incident;
+        let is_most = |group: &Group| group.count == Some(1) && group.total_ns > incident.duration_ns / 2;
+        let is_known = incident.kind == IncidentKind::Starvation && incident.unobserved == 0;
+        if is_known && incident.groups.iter().any(is_most) {
+            (incident.kind, incident.cause) = (IncidentKind::Stall, Cause::Callback.name().to_owned());
+            incident.flood.clear();
+        }
     }
 
     /// Raises the severity as the stall gets older.

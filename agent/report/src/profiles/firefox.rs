@@ -167,15 +167,17 @@ impl Modules {
 /// Address, depth of inlining, category, function, line, column.
 type FrameRow = (i64, usize, usize, usize, Option<u32>, Option<u32>);
 
+/// Name, resource (-1 for none), file, and line and column where it begins, where these are known.
+type FunctionRow = (usize, i64, Option<usize>, Option<u32>, Option<u32>);
+
 #[derive(Default)]
 struct Tables {
     strings: Vec<String>,
     string_numbers: HashMap<String, usize>,
     resources: Vec<(usize, usize)>,
     resource_numbers: HashMap<usize, usize>,
-    /// Name, resource (-1 for none), file.
-    functions: Vec<(usize, i64, Option<usize>)>,
-    function_numbers: HashMap<(usize, i64, Option<usize>), usize>,
+    functions: Vec<FunctionRow>,
+    function_numbers: HashMap<FunctionRow, usize>,
     frames: Vec<FrameRow>,
     frame_numbers: HashMap<(u32, usize, usize), usize>,
     stacks: Vec<(Option<usize>, usize)>,
@@ -218,16 +220,22 @@ impl Tables {
             code.and_then(|code| code.module.as_ref()).map(|module| self.resource(module, modules));
         let name = self.string(&frame.text);
         let file = frame.file.as_ref().map(|file| self.string(file));
-        let function = (name, resource.map_or(-1, |resource| resource as i64), file);
+        let line = (frame.line > 0).then_some(frame.line);
+        let column = line.and((frame.column > 0).then_some(frame.column));
+        // Where which line ran is not known, the line is the function's.
+        let (start, ran) = match frame.is_function_start {
+            true => ((line, column), (None, None)),
+            false => ((None, None), (line, column)),
+        };
+        let resource = resource.map_or(-1, |resource| resource as i64);
+        let function = (name, resource, file, start.0, start.1);
         let next = self.functions.len();
         let function_number = *self.function_numbers.entry(function).or_insert(next);
         if function_number == next {
             self.functions.push(function);
         }
         let address = code.map_or(-1, |code| i64::try_from(code.offset).unwrap_or(-1));
-        let line = (frame.line > 0).then_some(frame.line);
-        let column = line.and((frame.column > 0).then_some(frame.column));
-        self.frames.push((address, key.1, key.2, function_number, line, column));
+        self.frames.push((address, key.1, key.2, function_number, ran.0, ran.1));
         self.frame_numbers.insert(key, self.frames.len() - 1);
         self.frames.len() - 1
     }
@@ -274,7 +282,8 @@ impl Tables {
                 "isJS": vec![false; functions], "relevantForJS": vec![false; functions],
                 "resource": self.functions.iter().map(|function| function.1).collect::<Vec<_>>(),
                 "fileName": self.functions.iter().map(|function| function.2).collect::<Vec<_>>(),
-                "lineNumber": none(functions), "columnNumber": none(functions),
+                "lineNumber": self.functions.iter().map(|function| function.3).collect::<Vec<_>>(),
+                "columnNumber": self.functions.iter().map(|function| function.4).collect::<Vec<_>>(),
             },
             "stackTable": {
                 "length": self.stacks.len(),

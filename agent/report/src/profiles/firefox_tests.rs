@@ -82,6 +82,14 @@ fn sampled_stacks_come_back_with_their_moments_lines_and_modules() {
 }
 
 #[test]
+fn a_line_that_is_not_known_to_have_run_is_the_functions() {
+    let thread = &read(&super::super::pprof::tests::with_a_function_start())["threads"][0];
+    let of = |table: &str, column: &str| array(&thread[table], column)[1].clone();
+    assert_eq!((of("frameTable", "line"), of("frameTable", "column")), (Value::Null, Value::Null));
+    assert_eq!((of("funcTable", "lineNumber"), of("funcTable", "columnNumber")), (5.into(), 6.into()));
+}
+
+#[test]
 fn sums_of_two_loops_are_two_threads_with_fractions_of_milliseconds() {
     let profile = Profile::parse_folded("a;poll;x 1500\na;timers;y 7\nb;poll;x 3\n").unwrap();
     let file = read(&profile);

@@ -18,6 +18,8 @@ pub struct ProfileFrame {
     pub line: u32,
     /// Column in that, from 1; 0 where not known.
     pub column: u32,
+    /// Line and column are where the function begins: which line of it ran is not known.
+    pub is_function_start: bool,
     /// The machine code it stands for; `None` for a frame of the layout.
     pub code: Option<Code>,
 }

@@ -79,7 +79,12 @@ fn code(frame: &incident::Frame) -> ProfileFrame {
     let code = Code { module: module.map(Arc::new), offset: 0, is_inlined: frame.is_inlined };
     let file = frame.file.as_deref().unwrap_or("");
     let (line, column) = (frame.line.unwrap_or(0), frame.column.unwrap_or(0));
-    ProfileFrame { code: Some(code), column, ..ProfileFrame::placed(&frame.function, file, line) }
+    ProfileFrame {
+        code: Some(code),
+        column,
+        is_function_start: frame.is_function_start,
+        ..ProfileFrame::placed(&frame.function, file, line)
+    }
 }
 
 /// Without stacks, what ran is known by kind and site at least, and of the one to blame its spans.

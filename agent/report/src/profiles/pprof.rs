@@ -47,7 +47,8 @@ struct Writer<'a> {
     strings: HashMap<&'a str, u64>,
     string_table: Vec<&'a str>,
     modules: HashMap<&'a Module, u64>,
-    functions: HashMap<(&'a str, &'a str), u64>,
+    /// By name, file, and the line where it begins, 0 where that is not known.
+    functions: HashMap<(&'a str, &'a str, u32), u64>,
     /// By the numbers of their frames, the innermost first: those that share an address through inlining.
     locations: HashMap<Vec<u32>, u64>,
     /// The parts that are written behind the samples.
@@ -163,8 +164,11 @@ impl<'a> Writer<'a> {
         for frame in all {
             let mut line = Message::default();
             line.number(1, self.function(frame));
-            line.number(2, u64::from(frame.line));
-            line.number(3, u64::from(frame.column));
+            // Where which line ran is not known, the line is the function's.
+            if !frame.is_function_start {
+                line.number(2, u64::from(frame.line));
+                line.number(3, u64::from(frame.column));
+            }
             message.message(4, &line);
         }
         self.tables.message(4, &message);
@@ -193,15 +197,17 @@ impl<'a> Writer<'a> {
     fn function(&mut self, frame: &'a ProfileFrame) -> u64 {
         let (name, file) = (&*frame.text, frame.file.as_deref().unwrap_or(""));
         let next = self.functions.len() as u64 + 1;
-        if let Some(number) = self.functions.get(&(name, file)) {
+        let start = if frame.is_function_start { frame.line } else { 0 };
+        if let Some(number) = self.functions.get(&(name, file, start)) {
             return *number;
         }
-        self.functions.insert((name, file), next);
+        self.functions.insert((name, file, start), next);
         let mut message = Message::default();
         message.number(1, next);
         message.number(2, self.string(name));
         message.number(3, self.string(name));
         message.number(4, self.string(file));
+        message.number(5, u64::from(start));
         self.tables.message(5, &message);
         next
     }

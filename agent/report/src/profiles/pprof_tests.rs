@@ -70,7 +70,7 @@ fn list(message: &[(u64, Field)], field: u64) -> Vec<u64> {
     numbers
 }
 
-/// A sample as a viewer sees it: stack (function:line, the innermost first; inlined calls joined by `<`), values,
+/// A sample as a viewer sees it: stack (function:line, with the function's own line in brackets where it is known, the innermost first; inlined calls joined by `<`), values,
 /// labels.
 type Sample = (Vec<String>, Vec<u64>, Vec<(String, String)>);
 
@@ -111,7 +111,10 @@ fn read(profile: &Profile) -> Decoded {
             );
         }
         let line = |line: &Vec<(u64, Field)>| {
-            format!("{}:{}", text(number(function(number(line, 1)), 2)), number(line, 2))
+            let function = function(number(line, 1));
+            let start = number(function, 5);
+            let begins = if start > 0 { format!("({start})") } else { String::new() };
+            format!("{}{begins}:{}", text(number(function, 2)), number(line, 2))
         };
         messages(location, 4).iter().map(line).collect::<Vec<_>>().join("<")
     };
@@ -166,6 +169,20 @@ fn samples_have_values_labels_lines_and_inlined_calls() {
     assert_eq!(*labels, [pair("loop", "main"), pair("phase", "poll"), pair("site", "read a.rs:1")]);
     assert_eq!(read.samples[0].0[0], "other:5");
     assert_eq!(read.samples.len(), 2);
+}
+
+/// The frame of `other` is where that function begins.
+pub(crate) fn with_a_function_start() -> Profile {
+    let module = Arc::new(Module { path: "/bin/app".to_owned(), build_id: String::new() });
+    let mut profile = Profile::new(Of::Cpu);
+    let begins = ProfileFrame { is_function_start: true, ..code("other", 5, &module, 0x20, false) };
+    profile.add([ProfileFrame::plain("main"), begins], 10_000, 1);
+    profile
+}
+
+#[test]
+fn a_line_that_is_not_known_to_have_run_is_the_functions() {
+    assert_eq!(read(&with_a_function_start()).samples[0].0, ["other(5):0", "main:0"]);
 }
 
 #[test]

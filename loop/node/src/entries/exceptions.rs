@@ -14,6 +14,7 @@
 use super::drains::Drain;
 use super::{Entries, Frame, Runtime};
 use crate::names::Class;
+use loopscope_probe::Kind;
 
 impl<R: Runtime> Entries<R> {
     /// An exception was caught by nobody.
@@ -21,7 +22,7 @@ impl<R: Runtime> Entries<R> {
         if self.ask_for_ticks() {
             self.is_surely_ticks();
         }
-        self.writer.panicked();
+        self.count_exception();
         // A round of ticks that throws ends without its checkpoint.
         self.is_round_sure |= self.frame == Frame::Tick && !self.is_nobodys;
         if self.batch.is_some() {
@@ -29,6 +30,21 @@ impl<R: Runtime> Entries<R> {
             self.is_thrown = self.has_checkpoints && matches!(self.drain, Drain::None);
             if let Some(scope) = self.scopes.last_mut() {
                 scope.has_no_list = true;
+            }
+        }
+    }
+
+    /// Counts an exception by the kind of entry that it was thrown in, or after which it was thrown by a tick or a microtask.
+    fn count_exception(&mut self) {
+        match (&self.drain, self.frame) {
+            (Drain::None, Frame::Callback) => self.writer.panicked(),
+            // In the midst of the entry that is told.
+            (Drain::Inside(_) | Drain::InBatch, _) => self.writer.failed(self.kind),
+            (Drain::After | Drain::InTicks, _) | (Drain::None, Frame::Tick) => self.writer.job_failed(),
+            // Nothing is told of what runs.
+            (Drain::None, Frame::None) => {
+                let kind = self.immediates_scope().map_or(Kind::Other, |(kind, _)| kind);
+                self.writer.failed(kind);
             }
         }
     }

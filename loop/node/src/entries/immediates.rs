@@ -4,17 +4,60 @@
 //!   enter  a destroy hook  left    enter  immediates  left    enter  the list is shortened  left    enter  ticks  checkpoint  left
 //! ```
 //!
-//! How many there are is not known before the scope is over. The first entry is told as immediates, and a later one where it takes
-//! long; of the short ones, the third and those after it, only what comes to a checkpoint is one of ticks.
+//! Node tells where it runs them, in every turn of the loop, and for that nothing is listened to in a program that has none. So the
+//! first of them are taken for the program's: how many there are is not known before the scope is over. The first entry is told as
+//! immediates, and a later one where it takes long; of the short ones, the third and those after it, only what comes to a checkpoint
+//! is one of ticks. From then on it is listened to what Node tells, until it has had none for many turns.
 
 use super::drains::Drain;
 use super::{Entries, Frame, Runtime};
 use crate::names::Class;
 use loopscope_probe::{Kind, SiteId, TaskTimes, Ticks};
 
+/// For so many turns it is listened to, after the last one that had an immediate of Node's own.
+const TURNS: u16 = 1000;
+
 impl<R: Runtime> Entries<R> {
+    /// Tells whether Node is to tell of immediates of its own in the check phase that begins.
+    #[inline]
+    pub fn listens_to_natives(&mut self) -> bool {
+        let has_had_some = self.natives_turns > 0;
+        self.natives_turns -= u16::from(has_had_some);
+        has_had_some
+    }
+
+    /// Node has immediates of its own.
+    #[inline]
+    pub(super) fn natives_are_seen(&mut self) {
+        self.natives_turns = TURNS;
+    }
+
+    /// Tells whether there may be immediates of Node's own that are not told as such.
+    #[inline]
+    pub(super) fn has_untold_natives(&self) -> bool {
+        self.natives_turns > 0 && self.scopes.is_untold()
+    }
+
+    /// An entry of an immediate of Node's own begins, or of the ticks after them: none of the program's immediates.
+    #[cold]
+    pub(super) fn native_begins(&mut self) {
+        self.natives_are_seen();
+        let now = self.enter_at();
+        let id = self.resource_of_entry();
+        self.begins_without_scope(now, id);
+    }
+
+    /// Node's own immediates are over.
+    #[inline]
+    pub(super) fn natives_end(&mut self) {
+        self.is_in_natives = false;
+        if !self.is_in_entry {
+            self.writer.drained();
+        }
+    }
+
     /// Returns what the innermost scope is told as, where it is that of immediates.
-    fn immediates_scope(&self) -> Option<(Kind, SiteId)> {
+    pub(super) fn immediates_scope(&self) -> Option<(Kind, SiteId)> {
         let named = self.names.get(self.scopes.last()?.name)?;
         (named.class == Class::Immediates).then_some((named.kind, named.site))
     }
@@ -31,7 +74,7 @@ impl<R: Runtime> Entries<R> {
     #[cold]
     pub(super) fn ends_without_ticks(&mut self) {
         if self.immediates_scope().is_some() {
-            self.has_natives = true;
+            self.natives_are_seen();
             self.writer.drain_forget();
             self.untold_ends();
             return;

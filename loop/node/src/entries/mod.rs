@@ -70,6 +70,8 @@ pub struct Entries<R> {
     /// The entry that runs is outside of any scope, and for no resource, and it is not known yet whether it is one of ticks: see
     /// `outside`. How it is told meanwhile may be wrong.
     is_nobodys: bool,
+    /// Node runs immediates of its own, and tells so.
+    is_in_natives: bool,
     /// Drains that the program has begun, within each other, inside of what runs.
     inner_drains: u16,
     frame: Frame,
@@ -88,8 +90,8 @@ pub struct Entries<R> {
     is_round_sure: bool,
     /// The batch that runs is left by an exception, as far as is known.
     is_thrown: bool,
-    /// Node has immediates of its own, beside the program's.
-    has_natives: bool,
+    /// Turns for which it is listened to what Node tells of its own immediates: it has had some.
+    natives_turns: u16,
     has_polled: bool,
     drain: Drain,
     /// The resource that the entry before was for, where that was one of the poll's and outside of any scope; 0 for none, and once
@@ -171,7 +173,8 @@ impl<R: Runtime> Entries<R> {
             is_parted: false,
             is_round_sure: false,
             is_thrown: false,
-            has_natives: false,
+            natives_turns: 0,
+            is_in_natives: false,
             recording: recording.map(Box::new),
         }
     }
@@ -232,7 +235,7 @@ impl<R: Runtime> Entries<R> {
                 if !self.is_in_entry {
                     self.scopes.forget();
                 }
-                (self.phase, self.resource) = (Phase::CHECK, 0);
+                (self.phase, self.resource, self.is_in_natives) = (Phase::CHECK, 0, false);
             }
             Event::Immediates => self.check_scope_begins(),
             Event::CheckEnds => self.check_ends(),
@@ -282,7 +285,7 @@ impl<R: Runtime> Entries<R> {
     /// The loop turns inside an entry, as some addons have it do: what ran is over for the page.
     #[cold]
     fn abandon(&mut self) {
-        (self.inner_drains, self.is_nobodys) = (0, false);
+        (self.inner_drains, self.is_nobodys, self.is_in_natives) = (0, false, false);
         self.writer.end();
         if !matches!(std::mem::replace(&mut self.drain, Drain::None), Drain::None) {
             self.writer.drain_end(Queue::Microtask, 0);
@@ -311,6 +314,9 @@ impl<R: Runtime> Entries<R> {
             return;
         }
         (self.is_in_entry, self.is_nobodys, self.inner_drains) = (true, false, 0);
+        if self.is_in_natives && self.immediates_scope().is_some() {
+            return self.native_begins();
+        }
         // Within a scope nothing is polled and the phase stays, so the clock need not be read for ticks, which begin where the
         // callback ended.
         if let Some(number) = self.scopes.another_entry() {
@@ -417,7 +423,7 @@ impl<R: Runtime> Entries<R> {
                 }
             },
             Frame::Tick => self.ticks_are_over(),
-            Frame::None if self.has_natives => {
+            Frame::None if self.has_untold_natives() => {
                 self.untold_ends();
             }
             Frame::None => {
@@ -456,6 +462,7 @@ impl<R: Runtime> Entries<R> {
             (Class::Microtasks, b'B') => self.microtasks_begin(),
             (Class::Microtasks, b'E') => self.microtasks_end(value & u64::from(u32::MAX)),
             (Class::Microtasks, _) => {}
+            (Class::NativeImmediates, phase) => self.is_in_natives = matches!(phase, b'B' | b'X'),
             (Class::Callback, b'b') => self.scope_begins(name, id),
             (_, b'b' | b'B' | b'X') => self.scope_begins(name, 0),
             (_, b'e' | b'E') => self.scope_ends(),
@@ -465,8 +472,10 @@ impl<R: Runtime> Entries<R> {
 
     fn trace_ends(&mut self, name: TraceName) {
         let Some((_, named)) = self.names.resolve(&mut self.writer, name) else { return };
-        if matches!(named.class, Class::Callback | Class::Timers | Class::Immediates) {
-            self.scope_ends();
+        match named.class {
+            Class::Callback | Class::Timers | Class::Immediates => self.scope_ends(),
+            Class::NativeImmediates => self.natives_end(),
+            _ => {}
         }
         if named.class == Class::Timers && self.phase == Phase::CLOSE {
             self.phase = Phase::PENDING;
@@ -478,7 +487,8 @@ impl<R: Runtime> Entries<R> {
             match self.scopes.is_empty() {
                 true => self.writer.drained(),
                 // Node calls back in the scope of immediates.
-                false => self.has_natives |= self.scopes.is_untold(),
+                false if self.scopes.is_untold() => self.natives_are_seen(),
+                false => {}
             }
             if id != self.resource {
                 self.resource = 0;

@@ -114,7 +114,7 @@ impl<R: Runtime> Entries<R> {
         }
         match self.told {
             Phase::TIMERS => (Kind::Timer, self.sites.timers),
-            Phase::CHECK => (Kind::Immediate, self.sites.immediates),
+            Phase::CHECK if !self.is_in_natives => (Kind::Immediate, self.sites.immediates),
             Phase::CLOSE if !self.has_traces => (Kind::Close, self.sites.closing),
             _ => {
                 self.unnamed += 1;

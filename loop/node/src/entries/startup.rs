@@ -51,7 +51,7 @@ impl Start {
     #[inline]
     pub(super) fn poll_has_returned(&mut self, writer: &mut Writer) {
         if self.is_under_way {
-            self.expected = Some(writer.expect_block(self.site));
+            self.expected = Some(writer.expect_block_since(self.site, writer.last()));
         }
     }
 

@@ -82,7 +82,7 @@ impl Default for Names {
 fn named(writer: &mut Writer, name: TraceName) -> Named {
     let Provider { class, kind, label } = provider(name.text());
     let site = match class {
-        Class::Ignored | Class::Microtasks => SiteId::NONE,
+        Class::Ignored | Class::Microtasks | Class::NativeImmediates => SiteId::NONE,
         _ => writer.foreign_site(Site {
             kind,
             name: label.into_owned(),

@@ -19,6 +19,8 @@ pub enum Class {
     Timers,
     /// Node runs the immediates.
     Immediates,
+    /// Node runs immediates of its own, before those of the program.
+    NativeImmediates,
     /// V8 drains the queue of microtasks.
     Microtasks,
 }
@@ -44,6 +46,7 @@ pub fn provider(name: &str) -> Provider {
         "RunMicrotasks" => constant(Class::Microtasks, Kind::Microtask, "microtasks"),
         "RunTimers" => constant(Class::Timers, Kind::Timer, "timers"),
         "CheckImmediate" => constant(Class::Immediates, Kind::Immediate, "immediates"),
+        "RunAndClearNativeImmediates" => constant(Class::NativeImmediates, Kind::Other, ""),
         _ => match name.strip_suffix(CALLBACK) {
             Some(resource) => of_resource(Class::Callback, resource),
             None if is_resource(name) => of_resource(Class::Resource, name),
@@ -143,7 +146,7 @@ mod tests {
             ("HTTPINCOMINGMESSAGE", Class::Resource, Kind::IoRead, "HTTP request"),
             ("ARGON2REQUEST_CALLBACK", Class::Callback, Kind::WorkDone, "argon2request"),
             ("SOMETHINGNEW_CALLBACK", Class::Callback, Kind::Other, "somethingnew"),
-            ("RunAndClearNativeImmediates", Class::Ignored, Kind::Other, ""),
+            ("RunAndClearNativeImmediates", Class::NativeImmediates, Kind::Other, ""),
             ("Environment", Class::Ignored, Kind::Other, ""),
         ];
         for (name, class, kind, label) in cases {

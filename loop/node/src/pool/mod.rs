@@ -123,6 +123,7 @@ impl Observer for PoolObserver {
                     running: Some(running),
                     queued: Some(depth.queued),
                     oldest: None,
+                    is_share_full: depth.is_slow_full,
                 },
                 at,
             );

@@ -61,6 +61,7 @@ impl Search {
                 b"wq" if bytes == LINK_BYTES => &mut found.queue,
                 b"slow_io_pending_wq" if bytes == LINK_BYTES => &mut found.slow_queue,
                 b"run_slow_work_message" if bytes == LINK_BYTES => &mut found.slow_marker,
+                b"slow_io_work_running" if bytes == 4 => &mut found.slow_running,
                 b"nthreads" if bytes == 4 => &mut found.threads,
                 b"idle_threads" if bytes == 4 => &mut found.idle,
                 _ => return Ok(ControlFlow::Continue(())),
@@ -73,8 +74,8 @@ impl Search {
 
 /// Tells whether all were found, aligned as they must be.
 fn complete(found: PoolAddresses) -> Option<PoolAddresses> {
-    let PoolAddresses { queue, slow_queue, slow_marker, threads, idle } = found;
-    let all = [queue, slow_queue, slow_marker, threads, idle];
+    let PoolAddresses { queue, slow_queue, slow_marker, slow_running, threads, idle } = found;
+    let all = [queue, slow_queue, slow_marker, slow_running, threads, idle];
     all.iter().all(|address| *address != 0 && address % 4 == 0).then_some(found)
 }
 

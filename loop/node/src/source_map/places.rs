@@ -157,7 +157,7 @@ mod tests {
     use std::time::Duration;
 
     fn frame(script: &str, line: u32, column: u32) -> JsFrame {
-        JsFrame { function: "f".into(), script: script.into(), line, column }
+        JsFrame { function: "f".into(), script: script.into(), line, column, is_start: false }
     }
 
     fn told(frame: &JsFrame) -> String {

@@ -18,6 +18,8 @@ pub struct PoolAddresses {
     pub slow_queue: usize,
     /// `run_slow_work_message`: stands in `wq` for that ring, and is no job.
     pub slow_marker: usize,
+    /// `slow_io_work_running`: the slow jobs that run, of which there may be one for two threads.
+    pub slow_running: usize,
     /// `nthreads`.
     pub threads: usize,
     /// `idle_threads`.
@@ -33,6 +35,8 @@ pub struct Depth {
     pub idle: u32,
     /// Jobs that wait; 1,024 stands for that many and more.
     pub queued: u64,
+    /// Slow jobs wait, and no more of them may run than do.
+    pub is_slow_full: bool,
 }
 
 /// Jobs that are counted: reading a link takes the agent's thread 1 us.
@@ -56,14 +60,15 @@ impl PoolMemory {
 
     /// Returns how full the pool is; `None` where it has not begun, has ended, or changes too fast at this moment.
     pub(crate) fn depth(&self) -> Option<Depth> {
-        let PoolAddresses { queue, slow_queue, slow_marker, threads, idle } = self.addresses;
+        let PoolAddresses { queue, slow_queue, slow_marker, slow_running, threads, idle } = self.addresses;
         let memory = Memory::open().ok()?;
         let link = |address: usize| memory.read(address as u64).map(link_of);
         let number = |address: usize| memory.read(address as u64).map(u32::from_ne_bytes);
         let threads = number(threads).filter(|threads| *threads > 0)?;
         let queued = ring_length(link, queue, slow_marker, COUNTED_MAX)?;
-        let queued = queued + ring_length(link, slow_queue, 0, COUNTED_MAX - queued)?;
-        Some(Depth { threads, idle: number(idle)?.min(threads), queued })
+        let slow = ring_length(link, slow_queue, 0, COUNTED_MAX - queued)?;
+        let is_slow_full = slow > 0 && number(slow_running)? >= threads.div_ceil(2);
+        Some(Depth { threads, idle: number(idle)?.min(threads), queued: queued + slow, is_slow_full })
     }
 }
 
@@ -183,12 +188,13 @@ mod tests {
     /// The figures are those that libuv has; the pool is not begun, is half made, and then runs.
     #[test]
     fn a_pool_is_read_only_once_it_has_threads_and_its_rings_are_made() {
-        let (mut threads, mut idle) = ([0u32; 1], [0u32; 1]);
+        let (mut threads, mut idle, mut slow_running) = ([0u32; 1], [0u32; 1], [0u32; 1]);
         let (mut queue, mut slow) = ([[0usize; 2]; 3], [[0usize; 2]; 2]);
         let addresses = PoolAddresses {
             queue: queue[0].as_ptr().expose_provenance(),
             slow_queue: slow[0].as_ptr().expose_provenance(),
             slow_marker: queue[1].as_ptr().expose_provenance(),
+            slow_running: slow_running.as_ptr().expose_provenance(),
             threads: threads.as_ptr().expose_provenance(),
             idle: idle.as_ptr().expose_provenance(),
         };
@@ -201,7 +207,14 @@ mod tests {
         idle[0] = 1;
         std::hint::black_box((&threads, &idle, &queue, &slow));
         // One in each ring; the marker is no job.
-        assert_eq!(pool.depth(), Some(Depth { threads: 4, idle: 1, queued: 2 }));
+        let depth = |is_slow_full| Some(Depth { threads: 4, idle: 1, queued: 2, is_slow_full });
+        assert_eq!(pool.depth(), depth(false), "one of them may begin");
+        slow_running[0] = 2;
+        std::hint::black_box(&slow_running);
+        assert_eq!(pool.depth(), depth(true), "half of the threads are all that they may have");
+        ring(&mut slow[..1]);
+        std::hint::black_box(&slow);
+        assert_eq!(pool.depth(), Some(Depth { threads: 4, idle: 1, queued: 1, is_slow_full: false }));
     }
 
     /// Jobs come and go, and their memory is written over, while another thread counts: a count is never more than waited at its

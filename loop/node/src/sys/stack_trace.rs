@@ -337,7 +337,8 @@ impl AskedLoop {
             let function = environment.text(unsafe { (calls.function)(frame) });
             self.note_mapping(environment, &script, frame);
             // Both count from 0; the line is the lower half.
-            JsFrame { function, script, line: location as u32 + 1, column: (location >> 32) as u32 + 1 }
+            let (line, column) = (location as u32 + 1, (location >> 32) as u32 + 1);
+            JsFrame { function, script, line, column, is_start: false }
         };
         (0..count.max(0) as u32).map(one).collect()
     }
@@ -379,7 +380,8 @@ impl AskedLoop {
         let script = environment.text(origin[at] as Value);
         // A function that was bound is in no script.
         let is_known = !script.is_empty() && !is_nodes(&script) && line >= 0 && column >= 0;
-        is_known.then(|| JsFrame { function: name, script, line: line as u32 + 1, column: column as u32 + 1 })
+        let (line, column) = (line as u32 + 1, column as u32 + 1);
+        is_known.then_some(JsFrame { function: name, script, line, column, is_start: true })
     }
 
     /// Names what runs as the program's own context does.

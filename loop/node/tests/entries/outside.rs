@@ -118,3 +118,40 @@ fn ticks_of_an_immediate_of_nodes_own_are_not_lost() {
     assert_eq!(told[1..4], expected);
     assert_eq!(told[4..], ["check microtask microtask queue 50"]);
 }
+
+/// A destroy hook, the end of a worker with its ticks, and the program's immediates with theirs.
+#[test]
+fn immediates_of_nodes_own_that_it_tells_are_none_of_the_programs() {
+    let natives = "200 trace X RunAndClearNativeImmediates 0 0\n200 enter\n= 0\n300 left\n\
+                   310 trace b WORKER_CALLBACK 7 0\n310 enter\n400 left\n400 trace e WORKER_CALLBACK 7 0\n\
+                   410 enter\n= 0\n500 checkpoint\n510 left\n520 ends RunAndClearNativeImmediates\n";
+    let immediates = "600 enter\n5000600 left\n5000610 enter\n5000620 left\n5000630 enter\n5000800 checkpoint\n5000810 left\n";
+    let turn = format!(
+        "200 check\n= 0\n200 trace X CheckImmediate 0 0\n{natives}{immediates}5000820 ends CheckImmediate\n5000830 checked\n"
+    );
+    let played = replay(&format!("{START}{turn}{CHECKPOINTS}"));
+    assert_eq!(
+        records(&played)[1..],
+        [
+            "check other Node itself 100",
+            "check async worker 90",
+            "check tick nextTick queue 90",
+            "check immediate immediates 5000100",
+            "check tick nextTick queue 180"
+        ]
+    );
+    // What comes after them in another turn is as ever.
+    let later = "8000000 poll\n= 1\n8000100 check\n= 0\n8000100 trace X CheckImmediate 0 0\n8000100 enter\n8000200 left\n\
+                 8000300 ends CheckImmediate\n8000300 checked\n";
+    let told = records(&replay(&format!("{START}{turn}{later}{CHECKPOINTS}")));
+    assert_eq!(told.last().unwrap(), "check immediate immediates 100");
+}
+
+#[test]
+fn an_exception_in_an_immediate_of_nodes_own_is_counted_and_begins_no_batch() {
+    let events = "200 check\n= 0\n200 trace X CheckImmediate 0 0\n200 trace X RunAndClearNativeImmediates 0 0\n200 enter\n= 0\n\
+                  250 threw\n= 0\n300 left\n300 ends RunAndClearNativeImmediates\n400 enter\n500 left\n600 ends CheckImmediate\n";
+    let played = replay(&format!("{START}{events}{CHECKPOINTS}"));
+    assert_eq!(records(&played)[1..], ["check other Node itself 100", "check immediate immediates 200"]);
+    assert_eq!(snapshot(&played).errors[loopscope_probe::Kind::Other.index()], 1);
+}

@@ -141,12 +141,15 @@ fn a_flood_of_ticks_outside_of_any_scope_is_told_as_one_and_a_finalizer_is_not()
 }
 
 #[test]
-fn immediates_beside_those_of_nodes_own_are_no_ticks() {
+fn immediates_beside_those_of_nodes_own_are_no_ticks_and_those_are_none() {
     for (version, node) in versions() {
-        let ended = run(&node, &[], "destroy-hook.cjs", &[]);
-        let all: Value =
-            serde_json::from_str(ended.said.trim()).unwrap_or_else(|_| panic!("{}", ended.complained));
-        assert_eq!(all["ticks"], 0, "Node {version}: {all}");
-        assert!(all["immediates"].as_u64() >= all["worked"].as_u64(), "Node {version}: {all}");
+        for thread in ["main", "worker"] {
+            let ended = run(&node, &[], "destroy-hook.cjs", &[thread]);
+            let all: Value =
+                serde_json::from_str(ended.said.trim()).unwrap_or_else(|_| panic!("{}", ended.complained));
+            let what = format!("Node {version}, {thread}: {all}");
+            assert_eq!((&all["ticks"], &all["others"]), (&0.into(), &0.into()), "{what}");
+            assert!(all["immediates"].as_u64() >= all["worked"].as_u64(), "{what}");
+        }
     }
 }

@@ -10,6 +10,19 @@ fn value(metrics: &str, series: &str) -> Option<f64> {
 }
 
 #[test]
+fn exceptions_are_counted_by_the_kind_of_entry_that_they_come_after() {
+    for (version, node) in versions() {
+        let ended = run(&node, &[], "errors.cjs", &[]);
+        let all: Value =
+            serde_json::from_str(ended.said.trim()).unwrap_or_else(|_| panic!("{}", ended.complained));
+        for (source, told) in all.as_object().unwrap() {
+            let kind = source.split([',', ':']).next().unwrap();
+            assert_eq!(*told, serde_json::json!({ kind: 1 }), "Node {version}, {source}: {all}");
+        }
+    }
+}
+
+#[test]
 fn collections_the_heap_errors_and_versions_are_metrics() {
     for (version, node) in versions() {
         let ended = run_with(&node, &[], "metrics.cjs", &[], &[("LOOPSCOPE_LISTEN", "127.0.0.1:0")]);

@@ -68,6 +68,25 @@ fn a_fault_is_named_beside_nodes_own_profiler_and_with_frozen_intrinsics() {
 }
 
 #[test]
+fn a_pause_by_a_debugger_is_told_as_that_and_what_blocks_after_it_as_the_programs() {
+    let mut named = 0;
+    for (version, node) in versions() {
+        let ended = run(&node, &[], "debugger.cjs", &[]);
+        let what = format!("Node {version}: {}", ended.complained);
+        assert_eq!(ended.code, Some(0), "{what}");
+        let is_pause = |incident: &&serde_json::Value| incident["class"] == "debugger";
+        let (paused, others): (Vec<_>, Vec<_>) = ended.incidents.iter().partition(is_pause);
+        assert_eq!((paused.len(), &paused[0]["culprit"]["label"]), (1, &"timers".into()), "{what}");
+        let is_said = |line: &str| line.contains("a debugger stopped the process");
+        assert!(ended.complained.lines().any(is_said), "{what}");
+        assert!(others.iter().any(|incident| incident["culprit"]["label"] == "timers"), "{what}");
+        named += usize::from(others.into_iter().flat_map(crate::guilty).any(|name| name == "spin"));
+    }
+    // On a machine that others use, too, it may be missed.
+    assert!(named > 0 || versions().is_empty());
+}
+
+#[test]
 fn a_process_whose_address_another_one_has_is_watched_without_it() {
     // As the second process of a cluster finds it.
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -5,6 +5,7 @@ const crypto = require('crypto');
 const fs = require('fs');
 const child = require('child_process');
 const loopscope = require(process.env.LOOPSCOPE_INDEX);
+const whenWatched = require('./watched.cjs');
 
 const MS = 450;
 const until = (ms) => { const end = Date.now() + ms; return () => Date.now() < end; };
@@ -60,4 +61,4 @@ function end() {
 }
 // The start of a program is no stall.
 spin(300);
-server.listen(0, '127.0.0.1', next);
+server.listen(0, '127.0.0.1', () => whenWatched(next));

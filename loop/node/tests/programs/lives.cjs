@@ -123,13 +123,13 @@ if (!isMainThread) {
   tracing.enable();
   setTimeout(() => {
     tracing.disable();
-    setTimeout(() => {
+    require('./watched.cjs')(() => {
       const http = require('http');
       const server = http.createServer((request, response) => { const end = Date.now() + 250; while (Date.now() < end); response.end(); });
       server.listen(0, '127.0.0.1', () => http.get({ port: server.address().port, agent: false }, (response) => {
         response.resume();
         response.on('end', () => server.close());
       }));
-    }, 20);
+    });
   }, 20);
 }

@@ -8,6 +8,7 @@ const v8 = require('node:v8');
 const vm = require('node:vm');
 const { Worker } = require('node:worker_threads');
 const loopscope = require(process.env.LOOPSCOPE_INDEX);
+const whenWatched = require('./watched.cjs');
 
 let worked = 0;
 
@@ -74,6 +75,7 @@ function flood(end) {
 (async () => {
   await later(50);
   const [mode] = process.argv.slice(2);
+  if (mode) await new Promise(whenWatched);
   if (mode === 'flood') return fs.promises.stat('/').then(() => flood(Date.now() + 500));
   if (mode === 'finalizer') return finalize(() => work(500)).then(() => later(50));
   const told = {};
