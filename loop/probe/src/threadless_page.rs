@@ -21,8 +21,8 @@ use std::sync::Arc;
 /// use loopscope_probe::Writer;
 ///
 /// let mut page = Writer::builder("runtime").build_threadless();
-/// // A timer that measures the lag fired 3 ms late.
-/// page.waited(3_000_000);
+/// // A timer that measures the lag, 30 times a second, fired 3 ms late.
+/// page.probe_waited(3_000_000, 33_000_000);
 /// # drop(page);
 /// ```
 #[derive(Debug)]
