@@ -257,9 +257,7 @@ fn only_guilty(incidents: &[Value], count: usize, label: &str, faults: &mut Faul
 fn accuses(rule: &str, guilty: &str, told: &Value, faults: &mut Faults) {
     let findings = own_findings(told);
     let is_right = |one: &Value| one["rule"] == rule && one["headline"].as_str().unwrap().contains(guilty);
-    // Where the doctor had no processor while a stall lasted, it says that it has not seen it, and names nobody.
-    let is_unseen = |one: &Value| one["rule"] == "stalls_unseen";
-    let may_be = |one: &Value| (is_right(one) || is_unseen(one)) && !one.to_string().contains("calm");
+    let may_be = |one: &Value| is_right(one) && !one.to_string().contains("calm");
     // On a machine with other work it may be that which is told.
     let is_starved = told["findings"].as_array().unwrap().iter().any(|one| one["rule"] == "starved_of_cpu");
     let are_right = (is_starved || findings.iter().any(is_right)) && findings.iter().all(may_be);
