@@ -19,6 +19,13 @@ pub(crate) struct Counters {
     pub busy_ns: u64,
 }
 
+impl Counters {
+    /// Tells whether the worker is parked.
+    pub(crate) fn is_parked(&self) -> bool {
+        !self.parks.is_multiple_of(2)
+    }
+}
+
 /// Follows one worker that does not tell anything itself, look by look.
 #[derive(Debug)]
 pub(crate) struct Activity {
@@ -52,7 +59,7 @@ impl Activity {
         turned_at: Ticks,
     ) -> Observed {
         let has_moved = counters != self.last;
-        let is_awake = is_driven && counters.parks.is_multiple_of(2);
+        let is_awake = is_driven && !counters.is_parked();
         let was_awake = self.seen.busy_since != Ticks::NONE;
         let has_turned = is_awake && was_awake && turned_at > self.seen.busy_since;
         let at = if has_turned && !has_moved { turned_at.min(at) } else { at };

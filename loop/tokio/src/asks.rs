@@ -11,7 +11,6 @@
 use crate::own_tasks::run_here;
 use crate::runtime::{OwnTask, WatchedRuntime};
 use crate::worker::Worker;
-use crate::worker_page;
 use loopscope_probe::Clock;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -83,8 +82,7 @@ impl Ask {
     /// Notes that the worker which polls it now is not stuck. Returns whether it stays there.
     fn is_here(&mut self) -> bool {
         let runtime = self.task.begin();
-        run_here(runtime);
-        let worker = worker_page::worker_of(runtime);
+        let worker = run_here(runtime);
         if let (Some(before), Some(now)) = (&self.worker, &worker)
             && Arc::ptr_eq(before, now)
         {

@@ -2,6 +2,7 @@
 
 use crate::pool::Pool;
 use crate::runtime::{Member, WatchedRuntime};
+use crate::worker::Worker;
 use crate::worker_page;
 use loopscope_probe::Clock;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,22 +12,24 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// For how long a task of ours stays where it is, in nanoseconds, so that another worker takes the next one.
 const STAY_NS: u64 = 200_000;
 
-/// Makes the calling worker's page where a visit does that, and says that a task of ours runs on it. Returns its number in
-/// the metrics and its thread.
-pub(crate) fn run_here(runtime: &Arc<WatchedRuntime>) -> Option<(usize, u32)> {
+/// Makes the calling worker's page where a visit does that, and says that a task of ours runs on it. Returns the worker, where it
+/// has its page.
+pub(crate) fn run_here(runtime: &Arc<WatchedRuntime>) -> Option<Arc<Worker>> {
     if !runtime.is_hooked {
         worker_page::visit(runtime);
     }
     worker_page::turn(runtime);
     let worker = worker_page::worker_of(runtime)?;
-    let (index, thread) = (worker.index()?, worker.thread()?);
-    runtime.runs_on(index, thread);
-    Some((index, thread))
+    if let Some((index, thread)) = worker.index().zip(worker.thread()) {
+        runtime.runs_on(index, thread);
+    }
+    Some(worker)
 }
 
 /// Notes what can be seen from the calling worker.
 pub(crate) fn bear_witness(runtime: &Arc<WatchedRuntime>, clock: &Clock) {
-    if let Some((index, thread)) = run_here(runtime) {
+    let worker = run_here(runtime);
+    if let Some((index, thread)) = worker.and_then(|worker| worker.index().zip(worker.thread())) {
         runtime.bear_witness(index, thread, clock.now());
     }
 }

@@ -288,7 +288,7 @@ impl WatchedRuntime {
     /// The same of two workers that are parked and have pages.
     fn quiet_pair(&self, counters: &[Counters]) -> Option<Quiet> {
         let [(_, first), (_, second)] = self.threads()[..] else { return None };
-        let all_sleep = counters.iter().all(|counters| !counters.parks.is_multiple_of(2));
+        let all_sleep = counters.iter().all(Counters::is_parked);
         if counters.len() != 2 || !all_sleep {
             return None;
         }

@@ -57,6 +57,7 @@ const LAST_SETTLE_NS: u64 = 10_000_000_000;
 /// and so on.
 const FIRST_VISIT_NS: u64 = 10_000_000;
 const LAST_VISIT_NS: u64 = 320_000_000;
+
 /// Asked by the agent about the page of what the workers share.
 #[derive(Debug)]
 pub(crate) struct RuntimeObserver {
@@ -250,7 +251,7 @@ impl Looks {
         {
             let began = runtime.is_hooked.then(|| runtime.began_with(index, *now)).flatten();
             has_moved = true;
-            is_vague |= began.is_none() && now.parks.is_multiple_of(2);
+            is_vague |= began.is_none() && !now.is_parked();
             self.still[index] = StillWorker::moved(began.map_or(at, |began| began.min(at)));
         }
         self.next_counters = std::mem::replace(&mut self.counters, counters);
@@ -266,7 +267,7 @@ impl Looks {
     fn note_turns(&mut self, runtime: &WatchedRuntime) -> bool {
         let is_same = |index: usize| {
             let same = self.counters.get(index).filter(|now| self.next_counters.get(index) == Some(now));
-            same.is_some_and(|now| now.parks.is_multiple_of(2))
+            same.is_some_and(|now| !now.is_parked())
         };
         let turns = runtime.turns().into_iter().filter(|(index, _)| is_same(*index));
         let later: Vec<_> = turns.filter(|(index, at)| *at > self.still[*index].moved_at()).collect();
@@ -278,9 +279,8 @@ impl Looks {
 
     /// Asks workers that have not moved for a while whether they are stuck, where no other one would wake for that.
     fn ask(&self, runtime: &Arc<WatchedRuntime>, at: Ticks) {
-        let is_parked = |counters: &Counters| !counters.parks.is_multiple_of(2);
         let is_still = |worker: &StillWorker| !self.is_within(asks::STILL_NS, worker.moved_at(), at);
-        let can_ask = runtime.is_multi() && !self.counters.iter().any(is_parked);
+        let can_ask = runtime.is_multi() && !self.counters.iter().any(Counters::is_parked);
         if can_ask && self.still.iter().any(is_still) {
             self.asks.send(runtime);
         }
@@ -420,7 +420,7 @@ impl Looks {
     }
 
     fn are_all_parked(&self) -> bool {
-        self.counters.iter().all(|counters| !counters.parks.is_multiple_of(2))
+        self.counters.iter().all(Counters::is_parked)
     }
 
     /// Tells whether a worker runs tasks.

@@ -31,7 +31,7 @@ pub(crate) fn search(
 ) -> Option<usize> {
     let mut left: Vec<(usize, Counters)> = (0..workers).map(|index| (index, counters(index))).collect();
     loop {
-        left.retain(|(index, first)| first.parks.is_multiple_of(2) && counters(*index) == *first);
+        left.retain(|(index, first)| !first.is_parked() && counters(*index) == *first);
         let mut free = left.iter().map(|(index, _)| *index).filter(|index| !is_taken(*index));
         match (&left[..], free.next(), free.next()) {
             ([(only, _)], _, _) => return Some(*only),

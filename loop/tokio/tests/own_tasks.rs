@@ -2,19 +2,12 @@
 
 mod support;
 
-use loopscope_probe::Clock;
-use loopscope_probe::raw::registry::{self, LocalPage};
+use loopscope_probe::raw::registry::LocalPage;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use support::{Flavor, Running, Tier, agent, turn, until};
-
-/// Returns the page of what the workers of this runtime share.
-fn shared(name: &str) -> LocalPage {
-    let label = format!("{name}/shared");
-    registry::pages().into_iter().find(|page| page.label() == label).unwrap()
-}
+use support::{Flavor, Running, Tier, agent, shared, spin, turn, until};
 
 /// Returns a runtime of which it is known that it has timers, and the one task that it has, which sets one after the other.
 fn with_timers(tier: Tier, workers: usize, name: &str) -> Running {
@@ -44,14 +37,6 @@ fn values(page: &LocalPage, gauge: &str, looks: usize) -> BTreeMap<u64, usize> {
     seen
 }
 
-fn spin(ns: u64) {
-    let clock = Clock::real();
-    let begun = clock.now();
-    while clock.ns_between(begun, clock.now()) < ns {
-        std::hint::spin_loop();
-    }
-}
-
 #[test]
 fn a_runtime_with_one_task_has_one() {
     let _turn = turn();
@@ -73,20 +58,11 @@ fn tasks_that_ask_busy_workers_whether_they_go_on_do_not_queue_and_end_with_the_
     for tier in [Tier::Attach, Tier::Build] {
         let name = format!("no queue {tier:?}");
         let running = with_timers(tier, 2, &name);
-        let is_over = Arc::new(AtomicBool::new(false));
-        for _ in 0..4 {
-            let is_over = is_over.clone();
-            running.handle.spawn(async move {
-                while !is_over.load(Ordering::Relaxed) {
-                    spin(20_000_000);
-                    tokio::task::yield_now().await;
-                }
-            });
-        }
+        let busy = running.yielding(4, 20_000_000);
         let metrics = running.handle.metrics();
         until("a task of ours that waits", || metrics.global_queue_depth() > 0);
         let seen = values(&shared(&name), "global_queue_depth", 300);
-        is_over.store(true, Ordering::Relaxed);
+        drop(busy);
         until("the end of all but the first", || metrics.num_alive_tasks() == 1);
         assert!(seen.get(&0).is_some_and(|times| *times >= 270), "{name}: {seen:?}");
     }

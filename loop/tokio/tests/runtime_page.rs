@@ -4,10 +4,9 @@ mod support;
 
 use loopscope_agent::Incident;
 use loopscope_probe::WorkKind;
-use loopscope_probe::raw::registry;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, RwLock};
-use support::{Block, Flavor, Running, Tier, agent, turn, until, workers};
+use support::{Block, Flavor, Running, Tier, agent, shared, turn, until, workers};
 
 #[test]
 fn a_full_blocking_pool_is_told_while_it_is_full_and_its_age_with_it() {
@@ -44,8 +43,7 @@ fn a_full_blocking_pool_is_told_while_it_is_full_and_its_age_with_it() {
 
 /// Returns how many jobs that were sent to find out have come to a thread of this runtime's pool.
 fn found_out(name: &str) -> u64 {
-    let label = format!("{name}/shared");
-    let page = registry::pages().into_iter().find(|page| page.label() == label).unwrap();
+    let page = shared(name);
     let pool = page.page().snapshot(page.clock()).pool;
     pool.map_or(0, |pool| pool.wait[WorkKind::Other.index()].count())
 }

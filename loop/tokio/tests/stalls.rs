@@ -4,11 +4,9 @@ mod support;
 
 use loopscope_agent::{Agent, Incident};
 use loopscope_probe::Clock;
-use loopscope_probe::raw::registry;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use support::{Block, Flavor, KINDS, Running, Tier, agent, stalls, turn, until};
+use support::{Block, Flavor, KINDS, Running, Tier, agent, shared, spin, stalls, turn, until};
 
 #[test]
 fn a_block_is_told_while_it_lasts_with_its_line_and_then_is_over() {
@@ -70,7 +68,7 @@ fn blocks_of_a_tenth_of_a_second_are_told_before_they_end() {
             let (begin, begun) = std::sync::mpsc::channel();
             let task = running.handle.spawn(async move {
                 begin.send(()).unwrap();
-                spin(&Clock::real(), BLOCK_NS);
+                spin(BLOCK_NS);
             });
             begun.recv_timeout(support::DEADLINE).unwrap();
             let mut was_told = false;
@@ -107,17 +105,7 @@ fn busy_tasks_that_yield_are_no_stall_and_a_block_beside_them_is() {
         let name = format!("yields {tier:?} {flavor:?}");
         let running = Running::start(tier, flavor, &name);
         running.wait_for_workers(&name, if flavor == Flavor::Multi { 2 } else { 1 });
-        let is_over = Arc::new(AtomicBool::new(false));
-        for _ in 0..3 {
-            let is_over = is_over.clone();
-            running.handle.spawn(async move {
-                let clock = Clock::real();
-                while !is_over.load(Ordering::Relaxed) {
-                    spin(&clock, 50_000);
-                    tokio::task::yield_now().await;
-                }
-            });
-        }
+        let busy = running.yielding(3, 50_000);
         wait(busy_ns);
         let of_it = told_of_code(&agent, &name);
         println!("{name}: {} told", of_it.len());
@@ -127,7 +115,7 @@ fn busy_tasks_that_yield_are_no_stall_and_a_block_beside_them_is() {
         block.wait_until_begun();
         until("the block beside them", || stalls(&agent, &name) > 0);
         block.release();
-        is_over.store(true, Ordering::Relaxed);
+        drop(busy);
         until("its end", || agent.incidents().iter().all(|one| one.is_over));
     }
 }
@@ -166,17 +154,7 @@ fn tasks_whose_polls_take_milliseconds_are_no_stall_where_no_worker_is_idle_and_
                 }
             });
         }
-        let is_over = Arc::new(AtomicBool::new(false));
-        for _ in 0..tasks {
-            let is_over = is_over.clone();
-            running.handle.spawn(async move {
-                let clock = Clock::real();
-                while !is_over.load(Ordering::Relaxed) {
-                    spin(&clock, 8_000_000);
-                    tokio::task::yield_now().await;
-                }
-            });
-        }
+        let busy = running.yielding(tasks, 8_000_000);
         wait(busy_ns);
         let of_it = told_of_code(&agent, &name);
         println!("{name}: {} told", of_it.len());
@@ -189,7 +167,7 @@ fn tasks_whose_polls_take_milliseconds_are_no_stall_where_no_worker_is_idle_and_
             newest().is_some_and(|one| format!("{:?}", one.stacks).contains("block_here"))
         });
         block.release();
-        is_over.store(true, Ordering::Relaxed);
+        drop(busy);
         until("its end", || agent.incidents().iter().all(|one| one.is_over));
     }
 }
@@ -212,7 +190,7 @@ fn timers_that_wait_behind_many_tasks_are_lag_and_nobody_is_blocked() {
         let running = Running::start(tier, Flavor::Multi, &name);
         running.wait_for_workers(&name, 2);
         let label = format!("{name}/shared");
-        let page = registry::pages().into_iter().find(|page| page.label() == label).unwrap();
+        let page = shared(&name);
         let lag = || page.page().snapshot(page.clock()).lag;
         // That it has timers is known once one was pending while it did nothing else.
         let pending = running.handle.spawn(async {
@@ -222,32 +200,15 @@ fn timers_that_wait_behind_many_tasks_are_lag_and_nobody_is_blocked() {
         });
         until("a timer of ours", || lag().count() > 0);
         pending.abort();
-        let is_over = Arc::new(AtomicBool::new(false));
         // Each waits for half a second until it is polled again; a worker polls its driver every 30 ms.
-        for _ in 0..2_000 {
-            let is_over = is_over.clone();
-            running.handle.spawn(async move {
-                let clock = Clock::real();
-                while !is_over.load(Ordering::Relaxed) {
-                    spin(&clock, 500_000);
-                    tokio::task::yield_now().await;
-                }
-            });
-        }
+        let busy = running.yielding(2_000, 500_000);
         until("timers that came late", || lag().sum_ns > 3 * WARNING_NS);
         let incidents = agent.incidents();
-        is_over.store(true, Ordering::Relaxed);
+        drop(busy);
         let told: Vec<_> =
             incidents.iter().filter(|one| one.r#loop == label && one.cause != "pool").collect();
         // Others use this machine: a worker that has no processor for so long is blocked, and says so itself.
         let has_worker = incidents.iter().any(|one| one.group == name);
         assert!(told.is_empty() || has_worker, "{told:?}");
-    }
-}
-
-fn spin(clock: &Clock, ns: u64) {
-    let begun = clock.now();
-    while clock.ns_between(begun, clock.now()) < ns {
-        std::hint::spin_loop();
     }
 }

@@ -3,11 +3,13 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use loopscope_agent::{Agent, Listen};
+use loopscope_probe::Clock;
 use loopscope_probe::raw::registry::{self, LocalPage};
 use loopscope_tokio::Watch;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -140,6 +142,21 @@ impl Running {
         });
     }
 
+    /// Spawns so many tasks that compute for `poll_ns` and yield, again and again, until the result is dropped.
+    pub fn yielding(&self, tasks: usize, poll_ns: u64) -> Yielding {
+        let is_over = Arc::new(AtomicBool::new(false));
+        for _ in 0..tasks {
+            let is_over = is_over.clone();
+            self.handle.spawn(async move {
+                while !is_over.load(Ordering::Relaxed) {
+                    spin(poll_ns);
+                    tokio::task::yield_now().await;
+                }
+            });
+        }
+        Yielding { is_over }
+    }
+
     /// Has a worker run something short.
     pub fn poke(&self) {
         self.handle.spawn(async {});
@@ -152,6 +169,33 @@ impl Drop for Running {
         let ended = self.thread.take().unwrap().join();
         assert!(ended.is_ok() || std::thread::panicking());
     }
+}
+
+/// Tasks that yield, until it is dropped.
+#[must_use = "dropping it ends the tasks"]
+pub struct Yielding {
+    is_over: Arc<AtomicBool>,
+}
+
+impl Drop for Yielding {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Computes for so long.
+pub fn spin(ns: u64) {
+    let clock = Clock::real();
+    let begun = clock.now();
+    while clock.ns_between(begun, clock.now()) < ns {
+        std::hint::spin_loop();
+    }
+}
+
+/// Returns the page of what a runtime's workers share.
+pub fn shared(name: &str) -> LocalPage {
+    let label = format!("{name}/shared");
+    registry::pages().into_iter().find(|page| page.label() == label).unwrap()
 }
 
 /// Returns the pages of a runtime's workers, without those that are retired, by label.
