@@ -8,11 +8,11 @@ use crate::output::tell;
 use crate::pages::{LoopPage, Process};
 use crate::{agent, duration};
 use indicatif::{ProgressBar, ProgressStyle};
-use loopscope_probe::Clock;
 use loopscope_probe::raw::cgroup::CpuQuota;
 use loopscope_probe::raw::loop_id::LoopId;
 use loopscope_probe::raw::pool::JobNow;
 use loopscope_probe::raw::proc::{Sched, Status};
+use loopscope_probe::{Clock, Page, Snapshot, Ticks};
 use loopscope_report::diagnose::{EvidenceCollector, LoopEvidence, PageSample, Quota, Surroundings};
 use loopscope_report::incident::Incident;
 use std::cmp::Reverse;
@@ -55,6 +55,15 @@ struct WatchedLoop<'a> {
     pid: u32,
 }
 
+/// One loop whose watch is over.
+struct Watched<'a> {
+    page: &'a LoopPage,
+    collector: EvidenceCollector,
+    last: Snapshot,
+    /// Without its incidents.
+    surroundings: Surroundings,
+}
+
 /// Watches a process.
 ///
 /// # Errors
@@ -78,19 +87,23 @@ pub fn watch(process: &Process, length: Duration) -> Result<Seen, Failure> {
         if are_gauges_due {
             gauges_due += length / GAUGES_READ;
         }
-        for patient in &mut watched {
-            patient.look(are_gauges_due);
+        for own in &mut watched {
+            own.look(are_gauges_due);
         }
         bar.set_position(elapsed().as_millis() as u64);
     }
     let lasted = elapsed();
+    // Before the incidents are asked for, which takes a while: what happens meanwhile nobody looks at.
+    let watched: Vec<Watched<'_>> = watched.into_iter().filter_map(WatchedLoop::end).collect();
+    let end_unix_ns = unix_ns();
     bar.finish_and_clear();
     let (incidents, asked_in_vain) = incidents(process, begin_unix_ns);
     notes.extend(asked_in_vain);
     let (within, earlier): (Vec<Incident>, Vec<Incident>) =
-        incidents.into_iter().partition(|incident| end_unix_ns(incident) >= begin_unix_ns);
-    let evidence: Vec<LoopEvidence> =
-        watched.into_iter().filter_map(|patient| patient.discharge(&within)).collect();
+        incidents.into_iter().partition(|incident| over_unix_ns(incident) >= begin_unix_ns);
+    let within: Vec<Incident> =
+        within.into_iter().filter(|incident| incident.begin_unix_ns <= end_unix_ns).collect();
+    let evidence: Vec<LoopEvidence> = watched.into_iter().map(|own| own.evidence(&within)).collect();
     if evidence.is_empty() {
         let message = format!("no page of {} could be read completely; try again", process.label());
         return Err(Failure::NothingCaptured(message));
@@ -113,36 +126,39 @@ impl<'a> WatchedLoop<'a> {
     }
 
     fn look(&mut self, are_gauges_due: bool) {
+        let Some((copy, at)) = self.examine() else { return };
+        if are_gauges_due {
+            self.collector.read_gauges(&copy.snapshot_at(self.page.clock(), at));
+        }
+    }
+
+    /// Examines a copy of the page, and returns it with the moment of it.
+    fn examine(&mut self) -> Option<(Box<Page>, Ticks)> {
         let clock = self.page.clock();
         // Asked before the copy: the loop may have gone to its poll meanwhile, where it sleeps without guilt.
         let (pid, tid) = (self.pid, self.page.facts.tid);
         let times_ns = Sched::of_thread(pid, tid).map(|sched| (sched.run_ns, sched.runqueue_ns));
         let mut thread = thread::look(pid, tid, times_ns);
         let at = clock.now();
-        let Ok(copy) = self.page.read() else { return };
+        let copy = self.page.read().ok()?;
         let tick_unix_ns = copy.control().tick_unix_ns();
         let agent_age_ns = (tick_unix_ns > 0).then(|| unix_ns().saturating_sub(tick_unix_ns));
         let is_old = |job: &JobNow| clock.duration_ns(job.since, at) >= OLD_JOB_NS;
         let tids = copy.jobs_now().into_iter().filter(is_old).filter_map(|job| job.tid);
         thread.pool_asleep_in = tids.filter_map(|tid| Some((tid, thread::asleep_in(pid, tid)?))).collect();
         self.collector.look(&PageSample { page: &copy, clock, at, thread, agent_age_ns });
-        if are_gauges_due {
-            self.collector.read_gauges(&copy.snapshot_at(clock, at));
-        }
+        Some((copy, at))
     }
 
-    fn discharge(self, incidents: &[Incident]) -> Option<LoopEvidence> {
-        let last = self.page.snapshot().ok()?;
+    /// Ends the watch with the copy that is examined last: what is counted and what was seen end at the same moment.
+    fn end(mut self) -> Option<Watched<'a>> {
+        let (copy, at) = self.examine()?;
+        let last = copy.snapshot_at(self.page.clock(), at);
         let after = Sched::of_thread(self.pid, self.page.facts.tid);
         let thread_ns = self.before.zip(after).map(|(before, after)| {
             let ran_ns = after.run_ns.saturating_sub(before.run_ns);
             (ran_ns, after.runqueue_ns.saturating_sub(before.runqueue_ns))
         });
-        // An older agent tells of labels only.
-        let is_own = |incident: &&Incident| match incident.loop_id == LoopId::default() {
-            true => incident.r#loop == self.page.called.label,
-            false => incident.loop_id.agrees_with(self.page.id()),
-        };
         let surroundings = Surroundings {
             label: Some(self.page.called.words(self.page.facts.worker)),
             thread_ns,
@@ -151,9 +167,23 @@ impl<'a> WatchedLoop<'a> {
                 Quota { periods, throttled_periods, throttled_ns }
             }),
             processors: Status::of_process(self.pid).map_or(0, |status| status.processors()),
-            incidents: incidents.iter().filter(is_own).cloned().collect(),
+            incidents: Vec::new(),
         };
-        Some(self.collector.end(&last, self.page.clock(), surroundings))
+        Some(Watched { page: self.page, collector: self.collector, last, surroundings })
+    }
+}
+
+impl Watched<'_> {
+    /// Returns what was seen of the loop, with those of the incidents that are its own.
+    fn evidence(self, incidents: &[Incident]) -> LoopEvidence {
+        // An older agent tells of labels only.
+        let is_own = |incident: &&Incident| match incident.loop_id == LoopId::default() {
+            true => incident.r#loop == self.page.called.label,
+            false => incident.loop_id.agrees_with(self.page.id()),
+        };
+        let incidents = incidents.iter().filter(is_own).cloned().collect();
+        let surroundings = Surroundings { incidents, ..self.surroundings };
+        self.collector.end(&self.last, self.page.clock(), surroundings)
     }
 }
 
@@ -180,7 +210,7 @@ fn incidents(process: &Process, begin_unix_ns: u64) -> (Vec<Incident>, Vec<Strin
 
 /// Asks an agent for those of its incidents that are of the watch.
 fn in_full(endpoint: &Endpoint, brief: Vec<Incident>, begin_unix_ns: u64) -> impl Iterator<Item = Incident> {
-    let is_recent = move |incident: &Incident| end_unix_ns(incident) >= begin_unix_ns;
+    let is_recent = move |incident: &Incident| over_unix_ns(incident) >= begin_unix_ns;
     let full =
         move |(number, incident): (usize, Incident)| match number < INCIDENTS_FULL && is_recent(&incident) {
             true => agent::incident(endpoint, incident.id).unwrap_or(incident),
@@ -189,7 +219,7 @@ fn in_full(endpoint: &Endpoint, brief: Vec<Incident>, begin_unix_ns: u64) -> imp
     brief.into_iter().enumerate().map(full)
 }
 
-fn end_unix_ns(incident: &Incident) -> u64 {
+fn over_unix_ns(incident: &Incident) -> u64 {
     incident.begin_unix_ns.saturating_add(incident.duration_ns)
 }
 

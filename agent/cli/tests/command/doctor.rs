@@ -1,8 +1,14 @@
 //! The doctor finds what the demo does wrong, and nothing where nothing is.
 
-use crate::child::Running;
+use crate::child::{Running, until};
 use crate::scratch::{Done, Scratch};
+use loopscope_probe::raw::directory::{Owner, agent_socket};
+use loopscope_probe::{Clock, Kind, TaskTimes, Writer};
 use serde_json::Value;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixListener;
+use std::panic::Location;
+use std::sync::mpsc::channel;
 
 fn json(done: &Done) -> Value {
     serde_json::from_str(&done.stdout)
@@ -76,6 +82,53 @@ fn a_loop_that_is_well_is_said_to_be_well() {
         assert!(done.stdout.contains("nothing wrong"), "{}", done.stdout);
     }
     assert!(done.stdout.contains("web "), "{}", done.stdout);
+}
+
+/// More than the threshold that a page has at first.
+const STALL_NS: u64 = 150_000_000;
+
+/// Makes a loop of this name, whose agent has no incidents; whenever it is asked for them, the loop stalls.
+fn loop_that_stalls_when_asked(scratch: &Scratch, name: &'static str) {
+    let directory = scratch.runtime();
+    let listener = UnixListener::bind(agent_socket(&directory, Owner::this_process())).unwrap();
+    let (is_there, made) = channel();
+    std::thread::spawn(move || {
+        let mut writer = Writer::builder(name).clock(Clock::monotonic()).directory(&directory).build();
+        let site = writer.named_site(Location::caller(), Kind::Timer, "flush");
+        writer.resume();
+        writer.park();
+        is_there.send(()).unwrap();
+        for stream in listener.incoming() {
+            let (mut stream, mut asked) = (stream.unwrap(), String::new());
+            // Who only looks whether somebody listens asks nothing.
+            if BufReader::new(&stream).read_line(&mut asked).unwrap_or(0) > 0 {
+                writer.unpark(1);
+                writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
+                let since = writer.last();
+                until(|| (writer.clock().ns_between(since, writer.clock().now()) > STALL_NS).then_some(()));
+                writer.end();
+                writer.park();
+                let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n";
+                let _ = write!(stream, "{head}Content-Length: 2\r\n\r\n[]");
+            }
+        }
+    });
+    made.recv().unwrap();
+}
+
+#[test]
+fn the_watch_is_over_before_the_agent_is_asked_for_its_incidents() {
+    let scratch = Scratch::new("doctor-asks");
+    loop_that_stalls_when_asked(&scratch, "asked");
+    let value = json(&scratch.run(&["doctor", &std::process::id().to_string(), "--for", "300ms", "--json"]));
+    let own = value["loops"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|one| one["name"] == "asked")
+        .unwrap_or_else(|| panic!("{value:#}"));
+    assert_eq!(own["stalls"], 0, "{value:#}");
+    assert!(!findings(&value).iter().any(|(rule, _)| rule.starts_with("stalls")), "{value:#}");
 }
 
 #[test]

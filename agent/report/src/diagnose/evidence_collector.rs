@@ -79,6 +79,8 @@ pub struct Surroundings {
 #[derive(Debug)]
 pub struct EvidenceCollector {
     first: Snapshot,
+    /// When the busy period began that was under way at the first copy.
+    busy_at_first: Ticks,
     records_seen: u64,
     iterations_seen: u64,
     jobs_seen: u64,
@@ -132,8 +134,10 @@ struct Seen {
 impl EvidenceCollector {
     /// Begins with a first copy of the page and the moment of it, on the page's clock.
     pub fn begin(page: &Page, clock: &Clock, at: Ticks) -> EvidenceCollector {
+        let vitals = page.vitals_at(clock, at);
         let mut begun = EvidenceCollector {
-            records_seen: page.vitals_at(clock, at).records,
+            busy_at_first: vitals.busy_since,
+            records_seen: vitals.records,
             iterations_seen: page.iterations_recorded(),
             jobs_seen: page.jobs_recorded(),
             first: page.snapshot_at(clock, at),
@@ -227,6 +231,15 @@ impl EvidenceCollector {
         self.stalls.insert(vitals.busy_since, Seen { stall, expected_ns: now.expected_ns });
     }
 
+    /// Tells whether a busy period that is over, and was a stall, was counted as one since the first copy. The one that
+    /// was under way then was, unless it was too long already.
+    fn is_of_watch(&self, iteration: &IterationRecord) -> bool {
+        let first = &self.first;
+        let was_no_stall_yet =
+            iteration.begin == self.busy_at_first && first.now.unexpected_ns() <= first.warning_ns;
+        iteration.begin > first.taken || was_no_stall_yet
+    }
+
     /// Takes the busy periods that ended since the last look: the end of a stall, or a stall that was not seen before.
     fn see_iterations(&mut self, look: &PageSample<'_>, records: &[CallbackRecord]) {
         let warning_ns = look.page.control().warning_ns();
@@ -244,12 +257,15 @@ impl EvidenceCollector {
                     seen.stall.take_verdict_of(ended);
                 }
             } else if ns > warning_ns
-                && iteration.begin > self.first.taken
+                && self.is_of_watch(iteration)
                 && self.expected.is_empty()
                 && self.stalls.len() < KEPT_MAX
             {
                 // The page does not tell how much of an ended busy period was expected, so where blocks are expected only
                 // those are told that were seen while they lasted.
+                let was_under_way = iteration.begin == self.busy_at_first;
+                let from_its_begin = was_under_way.then(|| look.page.records(iteration.first_record));
+                let records = from_its_begin.as_deref().unwrap_or(records);
                 let stall = ended_stall(look, iteration, last_record, ns, records);
                 self.stalls.insert(iteration.begin, Seen { stall, expected_ns: 0 });
             }

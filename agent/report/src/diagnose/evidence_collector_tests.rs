@@ -25,6 +25,12 @@ impl Bench {
         Bench { time, writer, collector }
     }
 
+    /// Begins the watch once more: now, whatever the loop is at.
+    fn begin_anew(&mut self) {
+        let clock = self.writer.clock().clone();
+        self.collector = EvidenceCollector::begin(self.writer.page(), &clock, clock.now());
+    }
+
     fn look(&mut self) {
         self.look_at(ThreadSample::default());
     }
@@ -133,6 +139,43 @@ fn a_stall_between_two_looks_is_found_in_the_ring_of_iterations() {
     let stall = &evidence.stalls[0];
     assert_eq!((stall.ns, stall.runs, stall.is_over, stall.cause.name()), (250 * MS, Some(250), true, "io"));
     assert_eq!((evidence.callbacks, evidence.sites[0].calls), (251, 251));
+}
+
+#[test]
+fn a_stall_that_begins_before_the_watch_is_examined_from_its_begin_though_it_ends_before_the_first_look() {
+    let mut bench = Bench::new();
+    let read = bench.writer.named_site(Location::caller(), Kind::IoRead, "read");
+    let flush = bench.writer.named_site(Location::caller(), Kind::Timer, "flush");
+    bench.writer.unpark(1);
+    bench.run(Kind::IoRead, read, None, 90);
+    bench.begin_anew();
+    bench.run(Kind::Timer, flush, None, 60);
+    bench.writer.park();
+    bench.look();
+    let evidence = bench.finish();
+    assert_eq!(evidence.blocked, [1, 0]);
+    let stalls = evidence.stalls.iter().map(|stall| (stall.ns, stall.kind, stall.is_over));
+    // The longest of its callbacks is to blame, also where that one was over when the watch began.
+    assert_eq!(stalls.collect::<Vec<_>>(), [(150 * MS, Some(Kind::IoRead), true)]);
+}
+
+#[test]
+fn a_stall_that_was_over_when_the_watch_began_is_none_of_it() {
+    let mut bench = Bench::new();
+    let site = bench.writer.named_site(Location::caller(), Kind::Timer, "flush");
+    bench.writer.unpark(1);
+    bench.run(Kind::Timer, site, None, 300);
+    bench.writer.park();
+    bench.begin_anew();
+    bench.look();
+    // Nor is one in which the watch began, and that was over soon.
+    bench.writer.unpark(1);
+    bench.begin_anew();
+    bench.run(Kind::Timer, site, None, 50);
+    bench.writer.park();
+    bench.look();
+    let evidence = bench.finish();
+    assert_eq!((evidence.blocked, evidence.stalls.len()), ([0, 0], 0));
 }
 
 #[test]
