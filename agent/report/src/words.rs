@@ -95,8 +95,16 @@ pub fn kind_many(runtime: &Description, kind: Kind, number: u64) -> String {
 pub fn kind_and_place(runtime: &Description, kind: Kind, place: &str, is_many: bool) -> String {
     match place {
         "" | "?" => kind_many(runtime, kind, if is_many { u64::MAX } else { 1 }),
+        place if says_kind(kind_word(runtime, kind), place) => place.to_owned(),
         place => format!("{} {place}", kind_word(runtime, kind)),
     }
+}
+
+/// Tells whether a name says by itself of which kind it is, as `nextTick queue` does of `nexttick`. One with a place in code
+/// has its kind before it all the same: `timer timer_flush (src/x.rs:40)`.
+pub fn says_kind(kind: &str, name: &str) -> bool {
+    let begin = name.get(..kind.len()).filter(|begin| !begin.is_empty());
+    !name.contains([':', '(']) && begin.is_some_and(|begin| begin.eq_ignore_ascii_case(kind))
 }
 
 /// Leaves out the directories of the place in a text about a site: `flush (src/app/x.rs:40)` is `flush (x.rs:40)`. What is a
@@ -194,6 +202,25 @@ pub(crate) fn pool_size(runtime: &Description, threads: Option<u64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_that_says_its_kind_has_it_once() {
+        for (kind, name, says) in [
+            ("nexttick", "nextTick queue", true),
+            ("timer", "timers", true),
+            ("timer", "timer_flush (src/x.rs:40)", false),
+            ("timer", "timer.js:40", false),
+            ("timer", "flush", false),
+            ("timer", "tim", false),
+            ("", "flush", false),
+            ("ti", "t\u{ef}mers", false),
+        ] {
+            assert_eq!(says_kind(kind, name), says, "{kind} {name}");
+        }
+        let runtime = Description::new();
+        assert_eq!(kind_and_place(&runtime, Kind::Timer, "timers", true), "timers");
+        assert_eq!(kind_and_place(&runtime, Kind::Timer, "flush", true), "timer flush");
+    }
 
     #[test]
     fn directories_are_left_out_of_places_and_not_of_names() {

@@ -371,8 +371,8 @@ fn a_flood_says_which_site_queues_again_and_after_what() {
 #[test]
 fn a_drain_that_was_one_long_job_has_blocked_the_loop_and_not_starved_it() {
     for (jobs, kind, cause, words) in [
-        (1, IncidentKind::Stall, "callback", "it was blocked by"),
-        (3, IncidentKind::Starvation, "microtask", "it was starved by"),
+        (1, IncidentKind::Stall, "callback", "it was blocked by microtask queue (i"),
+        (3, IncidentKind::Starvation, "microtask", "it was starved by microtasks"),
     ] {
         let mut bench = Bench::new(10);
         let queue = bench.site(Kind::Microtask, "queue");
@@ -383,6 +383,8 @@ fn a_drain_that_was_one_long_job_has_blocked_the_loop_and_not_starved_it() {
         bench.pass(150);
         bench.look();
         assert_eq!(bench.incident().kind, IncidentKind::Starvation, "while it runs nobody knows");
+        let line = bench.lines().remove(0);
+        assert!(line.contains("blocked for 150 ms by") && line.contains("(one or many jobs)"), "{line}");
         bench.pass(50);
         bench.writer.end_many(jobs);
         bench.writer.drain_end(Queue::Microtask, jobs);

@@ -1,9 +1,11 @@
 //! The lines for the program's log: one when an incident is found, at its doublings, and one when it is over.
 
 use crate::watch::log_line::{Detail, LINE_MAX, LineRoom, line};
+use loopscope_report::compute::verdict::Cause;
 use loopscope_report::duration::show_ns;
 use loopscope_report::incident::{Class, Culprit, Frame, Incident, IncidentKind, Severity, dependency_path};
 use loopscope_report::short_names::without_middle;
+use loopscope_report::words::says_kind;
 
 /// What a line is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +93,9 @@ impl LogReport {
 /// Returns what keeps a loop from polling, up to its duration.
 fn blame_words(incident: &Incident, room: LineRoom) -> String {
     match incident.kind {
+        IncidentKind::Starvation if is_unknown_number(incident) => {
+            format!("blocked by {}", one_or_many(incident, room))
+        }
         IncidentKind::Starvation => format!("starved by {}", flood(incident, room)),
         _ => format!("blocked by {}", room.name(&culprit_text(incident))),
     }
@@ -104,6 +109,7 @@ pub(crate) fn culprit_text(incident: &Incident) -> String {
         ("", _) if incident.kind == IncidentKind::Pool => format!("jobs of the pool of {}", incident.r#loop),
         ("main" | "", _) => incident.words.between.clone(),
         (kind, "?" | "") => format!("{kind} at an unknown place"),
+        (kind, label) if says_kind(kind, label) => label.to_owned(),
         (kind, label) if name.is_empty() => format!("{kind} at {label}"),
         (kind, label) => format!("{kind} {label}"),
     }
@@ -112,6 +118,9 @@ pub(crate) fn culprit_text(incident: &Incident) -> String {
 fn stall_line(moment: Moment, incident: &Incident, age: &str, room: LineRoom) -> String {
     let (subject, detail) = (subject(incident, room), room.detail);
     let what = match incident.kind {
+        IncidentKind::Starvation if is_unknown_number(incident) => {
+            format!("blocked for {age} by {}", one_or_many(incident, room))
+        }
         IncidentKind::Starvation => format!("starved for {age} by {}", flood(incident, room)),
         _ => format!("blocked for {age} by {}", room.name(&culprit_text(incident))),
     };
@@ -142,17 +151,35 @@ fn subject(incident: &Incident, room: LineRoom) -> String {
     format!("{} {}", incident.words.lane, room.name(&incident.r#loop))
 }
 
-fn flood(incident: &Incident, room: LineRoom) -> String {
-    let (detail, culprit) = (room.detail, room.name(&culprit_text(incident)));
-    let jobs = match incident.flood.as_str() {
+/// Tells whether what took the time was told as a whole, a drain or a batch, without a number: it may have been one long job.
+fn is_unknown_number(incident: &Incident) -> bool {
+    incident.groups.first().is_some_and(|group| group.count.is_none())
+}
+
+/// `nextTick queue (one or many jobs, after timers)`.
+fn one_or_many(incident: &Incident, room: LineRoom) -> String {
+    let culprit = room.name(&culprit_text(incident));
+    let many = if Cause::is_queue(&incident.cause) { "jobs" } else { &incident.words.callbacks };
+    format!("{culprit} (one or many {many}{})", after(incident, room))
+}
+
+/// Returns what people call that of which there are many.
+fn jobs(incident: &Incident, room: LineRoom) -> String {
+    match incident.flood.as_str() {
         "" => incident.words.callbacks.clone(),
         flood => room.name(flood),
-    };
-    let heaviest = incident.groups.first();
-    let after = heaviest
-        .and_then(|group| group.parent.as_ref())
-        .filter(|_| detail > Detail::Shortest)
-        .map(|parent| format!(", after {}", room.name(parent)));
+    }
+}
+
+/// Returns the callback that they follow.
+fn after(incident: &Incident, room: LineRoom) -> String {
+    let parent = incident.groups.first().and_then(|group| group.parent.as_ref());
+    let parent = parent.filter(|_| room.detail > Detail::Shortest);
+    parent.map(|parent| format!(", after {}", room.name(parent))).unwrap_or_default()
+}
+
+fn flood(incident: &Incident, room: LineRoom) -> String {
+    let (detail, culprit) = (room.detail, room.name(&culprit_text(incident)));
     let Culprit { label, file, .. } = &incident.culprit;
     let summary = &incident.summary;
     let told =
@@ -165,7 +192,7 @@ fn flood(incident: &Incident, room: LineRoom) -> String {
         false => format!(", most of the time in {culprit}"),
     };
     let told = if is_whole { format!(" ({})", room.words(&told)) } else { String::new() };
-    format!("{jobs}{told}{most}{}", after.unwrap_or_default())
+    format!("{}{told}{most}{}", jobs(incident, room), after(incident, room))
 }
 
 /// Returns what the time went to, and in which function.

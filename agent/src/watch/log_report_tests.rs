@@ -142,8 +142,11 @@ fn a_flood_names_its_site_once() {
         stacks: Vec::new(),
         ..incident()
     };
-    let group =
-        Group { parent: Some("start_retries (agent/cli/src/demo/trouble.rs:26)".into()), ..Group::default() };
+    let group = Group {
+        count: Some(487_213),
+        parent: Some("start_retries (agent/cli/src/demo/trouble.rs:26)".into()),
+        ..Group::default()
+    };
     let stacks = incident().stacks;
     let (class, watched_ns, runqueue_ns) = (Class::StarvedOfCpu, 200_000_000, 161_000_000);
     let starved = Incident { class, watched_ns, runqueue_ns, stacks, groups: vec![group], ..flood.clone() };
@@ -162,8 +165,11 @@ fn a_flood_names_its_site_once() {
 /// What it follows is in the incident, and in the line of its begin: nobody can read names of eight letters.
 #[test]
 fn a_line_does_without_what_a_flood_follows_before_names_lose_their_middle() {
-    let group =
-        Group { parent: Some("start_retries (agent/cli/src/demo/trouble.rs:41)".into()), ..Group::default() };
+    let group = Group {
+        count: Some(162_720),
+        parent: Some("start_retries (agent/cli/src/demo/trouble.rs:41)".into()),
+        ..Group::default()
+    };
     let flood = Incident {
         kind: IncidentKind::Starvation,
         r#loop: "web".into(),
@@ -204,7 +210,7 @@ fn a_wait_for_a_processor_that_nobody_measured_has_no_length() {
 
 #[test]
 fn starvation_names_the_flood_its_site_and_what_it_follows() {
-    let group = Group { parent: Some("read (src/y.rs:4)".into()), ..Group::default() };
+    let group = Group { count: Some(388), parent: Some("read (src/y.rs:4)".into()), ..Group::default() };
     let starved = Incident {
         kind: IncidentKind::Starvation,
         cause: "microtask".into(),
@@ -232,6 +238,34 @@ fn starvation_names_the_flood_its_site_and_what_it_follows() {
         "{end}"
     );
     assert_eq!(end.matches("388 x microtask").count(), 1, "once is enough: {end}");
+}
+
+/// As Node tells a queue: while it is drained, or of ticks for ever.
+#[test]
+fn of_an_unknown_number_it_is_not_said_that_they_are_many() {
+    let group = Group { parent: Some("timers".into()), count: None, ..Group::default() };
+    let queue = "nextTick queue";
+    let culprit =
+        Culprit { kind: "nexttick".into(), label: queue.into(), name: queue.into(), ..Culprit::default() };
+    let incident = Incident {
+        kind: IncidentKind::Starvation,
+        cause: "nexttick".into(),
+        summary: "an unknown number of entries in 103 ms: nextTick queue".into(),
+        groups: vec![group],
+        flood: "nextTick jobs".into(),
+        culprit,
+        ..incident()
+    };
+    let words =
+        "nextTick queue (one or many jobs, after timers), computing in sum_amounts (src/x.rs:61) [4711-3]";
+    assert_eq!(message(Moment::Begin, &incident), format!("loop main blocked for 103 ms by {words}"));
+    let end = "loop main polls again after 103 ms; it was blocked by nextTick queue (one or many jobs, after timers)";
+    assert!(message(Moment::End, &incident).starts_with(end), "{}", message(Moment::End, &incident));
+    let mut known = incident;
+    known.groups[0].count = Some(412);
+    known.summary = "412 entries of 250 \u{b5}s: 412 x nextTick queue".into();
+    let line = message(Moment::Begin, &known);
+    assert!(line.starts_with("loop main starved for 103 ms by nextTick jobs (412 entries of"), "{line}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Many small or one big: what a busy period consisted of, by kind and site.
 
 use crate::duration::show_ns;
-use crate::words::{kind_many, kind_word, thousands};
+use crate::words::{kind_many, kind_word, says_kind, thousands};
 use loopscope_probe::description::{Description, Term};
 use loopscope_probe::raw::clock::Scale;
 use loopscope_probe::raw::record::CallbackRecord;
@@ -212,6 +212,9 @@ fn heaviest_words(sum: &GroupSum, runtime: &Description, place: &str) -> String 
         let number = if sum.is_counted { sum.count } else { u64::MAX };
         return format!("{}{}", times(" "), kind_many(runtime, sum.kind, number));
     }
+    if says_kind(kind_word(runtime, sum.kind), place) {
+        return format!("{}{place}", times(" x "));
+    }
     let at = if place.contains(" (") { " " } else { " at " };
     format!("{}{}{at}{place}", times(" x "), kind_word(runtime, sum.kind))
 }
@@ -335,6 +338,18 @@ mod tests {
         assert_eq!(words(&[ticks, vec![batch]].concat()), "at least 150 callbacks in 150 ms: 150 ticks");
         let drain = CallbackRecord { many: Some(0), ..record(Kind::Tick, 0, 0, 190 * MS) };
         assert_eq!(words(&[drain]), "an unknown number of callbacks in 190 ms: ticks");
+    }
+
+    #[test]
+    fn a_queue_that_is_named_so_is_named_once() {
+        let drain = CallbackRecord { many: Some(0), ..record(Kind::Tick, 3, 0, 190 * MS) };
+        let told = |records: &[CallbackRecord]| {
+            let sums = groups(records).sums(&NowValues::IDLE, 0);
+            summary(&sums, 200 * MS, &Description::new(), |_| "nextTick queue".to_owned())
+        };
+        assert_eq!(told(&[drain]), "an unknown number of callbacks in 190 ms: nextTick queue");
+        let ticks = vec![record(Kind::Tick, 3, 0, MS); 150];
+        assert_eq!(told(&ticks), "150 callbacks of 1.0 ms: 150 x nextTick queue");
     }
 
     #[test]

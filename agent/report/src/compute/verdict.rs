@@ -35,6 +35,11 @@ impl Cause {
         ["microtask", "nexttick", "immediate", "timer", "io", "callback"][self as usize]
     }
 
+    /// Tells whether this is the label value of a queue of jobs that is drained.
+    pub fn is_queue(name: &str) -> bool {
+        [Cause::Microtask, Cause::NextTick].iter().any(|queue| queue.name() == name)
+    }
+
     /// Returns what a runtime calls many runs of this cause.
     pub(crate) fn words(self, runtime: &Description) -> &str {
         runtime.culprit_words(self.culprit())

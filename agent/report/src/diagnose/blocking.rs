@@ -248,12 +248,25 @@ fn flood(evidence: &LoopEvidence, causes: &[Cause], trouble: Trouble, otherwise:
             "?" => String::new(),
             _ => format!(" from {}", group.culprit),
         };
-        let headline = format!("{} is starved by {what}{from}{}", evidence.named(), group.lasting());
+        let many = if Cause::is_queue(group.cause.name()) { "jobs" } else { &runtime.callback().many };
+        let against_many = runtime.remedy_for(trouble).unwrap_or(otherwise);
+        let (headline, remedy) = match group.stalls.iter().all(|stall| stall.runs.is_none()) {
+            // What is told as a whole, without a number, may have been one long job.
+            true => (
+                format!("is blocked by {} (one or many {many})", group.culprit),
+                format!(
+                    "if one of them is long, split it or move it to {}; if they are many: {against_many}",
+                    elsewhere(runtime)
+                ),
+            ),
+            false => (format!("is starved by {what}{from}"), against_many.to_owned()),
+        };
+        let headline = format!("{} {headline}{}", evidence.named(), group.lasting());
         group
             .finding(evidence, class.certainty, headline)
             .because(runs_words(group.longest(), runtime))
             .because_of(evidence.lag_words())
-            .remedy(runtime.remedy_for(trouble).unwrap_or(otherwise))
+            .remedy(remedy)
     })
 }
 
