@@ -15,6 +15,7 @@ use loopscope_report::duration::show_ns;
 use loopscope_report::incident::Severity;
 use loopscope_report::incident_builder::{IncidentBuilder, Observation};
 use loopscope_report::model::history::Counters;
+use loopscope_report::short_names::short_names;
 
 /// Names that have not come this long after the end, in nanoseconds, will not come: debug information of some hundred
 /// MiB takes seconds.
@@ -101,7 +102,7 @@ impl ActiveIncident {
     pub(crate) fn found(&mut self, found: &Found) {
         self.evidence.was_asleep |= found.state == Some(FoundState::Asleep);
         self.traced(found);
-        if found.state == Some(FoundState::Asleep) {
+        if found.state == Some(FoundState::Asleep) && !self.evidence.is_elsewhere {
             // The first one: a later look may fall on the moment at which the stall ends, and find the wait after it.
             self.builder.incident.waiting_in =
                 self.builder.incident.waiting_in.take().or(found.waiting_in.clone());
@@ -138,9 +139,12 @@ impl ActiveIncident {
             was_asleep: evidence.was_asleep || self.evidence.was_asleep,
             is_traced: evidence.is_traced || self.evidence.is_traced,
             is_paused: self.evidence.is_paused,
+            is_elsewhere: self.evidence.is_elsewhere,
             ..*evidence
         };
+        let evidence = if evidence.is_elsewhere { evidence.of_nobody() } else { evidence };
         let incident = &mut self.builder.incident;
+        incident.waiting_in = incident.waiting_in.take().filter(|_| !evidence.is_elsewhere);
         (incident.watched_ns, incident.cpu_ns) = (evidence.watched_ns, evidence.cpu_ns);
         incident.runqueue_ns = evidence.runqueue_ns;
         incident.class = classify(&evidence);
@@ -201,6 +205,9 @@ impl ActiveIncident {
         // What came late was told before.
         let is_due = named.is_final && named.replaces.is_none();
         self.names_due = self.names_due.saturating_sub(u32::from(is_due));
+        if let Some(function) = &named.handed_over_in {
+            return self.was_handed_over(function);
+        }
         incident_stacks::add(&mut self.builder.incident, named);
         self.thread_wait.named(named);
         self.update_thread_wait();
@@ -208,6 +215,20 @@ impl ActiveIncident {
             self.evidence.is_paused = true;
             self.builder.incident.class = classify(&self.evidence);
         }
+    }
+
+    /// The thread that was looked at had given the loop's work to another one: what it does, and what it uses, is nothing of
+    /// the loop's.
+    fn was_handed_over(&mut self, function: &str) {
+        let lane = &self.builder.incident.words.lane;
+        let why = format!(
+            "the thread has given this {lane} to another one, in {}: what that one does is not known",
+            short_names(function)
+        );
+        self.capture_failed(why);
+        self.evidence.is_elsewhere = true;
+        let evidence = self.evidence;
+        self.class(&evidence);
     }
 
     /// Puts its present state in the store, and on disk where asked for.

@@ -534,6 +534,7 @@ impl IncidentTracker {
             is_traced: found.tracer.is_some(),
             // Stacks tell that, which come later.
             is_paused: false,
+            is_elsewhere: false,
             steal_ratio: at.steal_ratio,
             found: found.state,
             was_asleep: found.state == Some(FoundState::Asleep),

@@ -128,3 +128,33 @@ fn names_that_do_not_come_and_runtimes_without_such_waits_hold_no_line_up() {
     bench.double(107);
     assert_eq!(bench.lines().len(), 1, "at once");
 }
+
+/// As after Tokio's `block_in_place`: what the thread does meanwhile is nothing of the loop's.
+#[test]
+fn what_a_thread_does_that_gave_the_loop_to_another_one_is_not_told() {
+    let mut bench = asleep_in_a_drain(&Description::new());
+    assert!(bench.incident().waiting_in.is_some());
+    let frames =
+        vec![loopscope_report::incident::Frame { function: "compress".into(), ..Default::default() }];
+    let named = Named {
+        number: 1,
+        age_ns: 101 * MS,
+        frames,
+        is_final: true,
+        handed_over_in: Some("rt::task::in_place".to_owned()),
+        ..Named::default()
+    };
+    assert!(bench.tracker.named(&named, bench.writer.page(), &mut bench.queue));
+    for _ in 0..2 {
+        bench.look();
+        let incident = bench.incident();
+        assert_eq!((incident.class, &incident.waiting_in), (Class::Unknown, &None));
+        assert_eq!((incident.watched_ns, incident.cpu_ns, incident.stacks.len()), (0, 0, 0));
+        let why = [
+            "the thread has given this loop to another one, in rt::task::in_place: what that one does is not known",
+        ];
+        assert_eq!(incident.captures_failed, why);
+        // It is found asleep again.
+        bench.pass(107);
+    }
+}

@@ -88,6 +88,8 @@ pub(crate) struct Named {
     pub is_thread_wait: bool,
     /// It slept in a function by which a debugger pauses the program.
     pub is_debugger_pause: bool,
+    /// The function of the runtime's in which it does something else, after it has given the loop's work to another thread.
+    pub handed_over_in: Option<String>,
 }
 
 /// What the thread does.
@@ -212,9 +214,13 @@ impl NativeStack {
     fn with_front(&self, front: &[Frame]) -> Named {
         let all = front.iter().chain(&self.frames).cloned();
         let frames: Vec<Frame> = all.map(|frame| frame.owned(self.description.frame_rules())).collect();
+        let hands_over = |frame: &&Frame| {
+            frame.owner == FrameOwner::Runtime && self.description.hands_over(&frame.function)
+        };
         Named {
             number: self.number,
             age_ns: self.age_ns,
+            handed_over_in: frames.iter().find(hands_over).map(|frame| frame.function.clone()),
             fingerprint: self.fingerprint_with(front),
             guilty: guilty(&frames),
             frames,

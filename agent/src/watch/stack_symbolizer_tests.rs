@@ -130,6 +130,32 @@ fn a_stack_with_the_function_by_which_its_runtime_waits_for_another_thread_or_a_
     }
 }
 
+/// A function of the program's that is called alike gives nothing away.
+#[test]
+fn a_stack_with_the_runtimes_function_that_gives_the_loop_away_says_so() {
+    let runtime = Description::new().frames(Owner::Runtime, FramePart::Function, "rt::");
+    let giving = runtime.clone().sign(Sign::HandsOver, "in_place");
+    for (description, function, is_told) in [
+        (giving.clone(), "rt::task::in_place<fn()>", true),
+        (giving.clone(), "web::in_place", false),
+        (giving, "rt::task::poll", false),
+        (runtime, "rt::task::in_place<fn()>", false),
+    ] {
+        let frame = |function: &str| Frame { function: function.to_owned(), ..Frame::default() };
+        let stack = NativeStack {
+            number: 1,
+            age_ns: 1,
+            fingerprint: 1,
+            frames: vec![frame("web::compress"), frame(function), frame("rt::worker::run")],
+            note: Vec::new(),
+            is_whole: true,
+            description: Arc::new(description),
+        };
+        let told = stack.with_front(&[]).handed_over_in;
+        assert_eq!(told.as_deref(), is_told.then_some(function), "{function}");
+    }
+}
+
 /// Answers when it is allowed to, with what the sampler found.
 struct Allowed(Mutex<Receiver<()>>);
 

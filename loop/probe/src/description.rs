@@ -334,6 +334,11 @@ impl Description {
         self.signs.iter().any(|(sign, text)| *sign == Sign::Debugger && function.contains(text.as_str()))
     }
 
+    /// Tells whether a thread that is in this function of the runtime's has given the loop's work to another one.
+    pub fn hands_over(&self, function: &str) -> bool {
+        self.signs.iter().any(|(sign, text)| *sign == Sign::HandsOver && function.contains(text.as_str()))
+    }
+
     /// Tells whether functions in which a thread waits for another one are known.
     pub fn knows_thread_waits(&self) -> bool {
         self.signs.iter().any(|(sign, _)| *sign == Sign::ThreadWait)

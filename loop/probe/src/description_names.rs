@@ -113,6 +113,9 @@ named! {
         /// A debugger has paused the program, and the thread sleeps in it until that goes on: the function's name contains the
         /// text.
         Debugger = "debugger",
+        /// The thread has given the loop's work to another one, and does something else in it: the name of this function of
+        /// the runtime's contains the text.
+        HandsOver = "hands_over",
     }
 }
 

@@ -1,6 +1,6 @@
 //! What Tokio's pages say of the runtime: its words, its own frames, what it can know, and what helps.
 
-use loopscope_probe::description::{Culprit, Description, Fact, FramePart, Owner, Term, Trouble};
+use loopscope_probe::description::{Culprit, Description, Fact, FramePart, Owner, Sign, Term, Trouble};
 use loopscope_probe::{Kind, Phase};
 use std::sync::OnceLock;
 
@@ -20,17 +20,32 @@ pub(crate) enum Tier {
     Root,
 }
 
-/// Returns the description of a worker's page; `may_leave` is whether its thread may do something else, which nobody is told.
-pub(crate) fn worker(tier: Tier, may_leave: bool) -> &'static Description {
-    static HOOKED: [OnceLock<Description>; 2] = [const { OnceLock::new() }; 2];
-    static OBSERVED: [OnceLock<Description>; 2] = [const { OnceLock::new() }; 2];
+/// What the thread of a worker may do that is not the worker's work, and of which nobody is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leaves {
+    /// It says when it leaves.
+    Never,
+    /// Its `block_on` may have returned.
+    BlockOn,
+    /// It may have given the worker to another thread, in `block_in_place`.
+    InPlace,
+}
+
+/// Returns the description of a worker's page.
+pub(crate) fn worker(tier: Tier, leaves: Leaves) -> &'static Description {
+    static HOOKED: [OnceLock<Description>; 3] = [const { OnceLock::new() }; 3];
+    static OBSERVED: [OnceLock<Description>; 3] = [const { OnceLock::new() }; 3];
     static ROOT: OnceLock<Description> = OnceLock::new();
-    let of = |described: Description| if may_leave { leaving(described) } else { described };
+    let of = |described: Description| match leaves {
+        Leaves::Never => described,
+        Leaves::BlockOn => leaving(described),
+        Leaves::InPlace => described.sign(Sign::HandsOver, "block_in_place"),
+    };
     match tier {
         Tier::Observed => {
-            OBSERVED[usize::from(may_leave)].get_or_init(|| of(words()).fills(&[Fact::Time, Fact::Callbacks]))
+            OBSERVED[leaves as usize].get_or_init(|| of(words()).fills(&[Fact::Time, Fact::Callbacks]))
         }
-        Tier::Hooked => HOOKED[usize::from(may_leave)].get_or_init(|| of(told())),
+        Tier::Hooked => HOOKED[leaves as usize].get_or_init(|| of(told())),
         Tier::Root => ROOT.get_or_init(|| {
             let about = "wrapped futures that run on no worker, such as that of block_on";
             told().term(Term::Lane, "thread", "threads").term(Term::About, about, about)
@@ -152,7 +167,8 @@ mod tests {
     #[test]
     fn a_page_has_room_for_each() {
         let workers = [Tier::Hooked, Tier::Observed, Tier::Root];
-        let workers = workers.map(|tier| [true, false].map(|may_leave| worker(tier, may_leave)));
+        let all = [Leaves::Never, Leaves::BlockOn, Leaves::InPlace];
+        let workers = workers.map(|tier| all.map(|leaves| worker(tier, leaves)));
         for description in workers.into_iter().flatten().chain([shared()]) {
             let text = description.to_string();
             assert!(text.len() <= DESCRIPTION_BYTES / 2, "{} bytes", text.len());

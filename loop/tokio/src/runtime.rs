@@ -1,7 +1,7 @@
 //! The runtimes of this process that are watched, and what is known of each.
 
 use crate::activity::Counters;
-use crate::description::{self, Tier};
+use crate::description::{self, Leaves, Tier};
 use crate::epoll_wait::{EpollWait, waits_for_condition};
 use crate::parked_runtime::{Quiet, Witness, judge_pair};
 use crate::pool::Pool;
@@ -492,6 +492,15 @@ impl WatchedRuntime {
     /// Tells whether the thread of its worker may do something else while it is watched, and nobody is told.
     pub(crate) fn may_be_left(&self) -> bool {
         !self.is_multi && !self.is_inside.load(Ordering::Relaxed)
+    }
+
+    /// Returns what the thread of its worker may do beside, of which nobody is told.
+    pub(crate) fn leaves(&self) -> Leaves {
+        match (self.is_multi, self.may_be_left()) {
+            (true, _) => Leaves::InPlace,
+            (false, true) => Leaves::BlockOn,
+            (false, false) => Leaves::Never,
+        }
     }
 
     /// Tells whether it was dropped, or is to be watched no more.

@@ -91,7 +91,7 @@ impl WorkerPage {
         };
         let builder = builder
             .runtime("tokio")
-            .describe(description::worker(tier, runtime.may_be_left()))
+            .describe(description::worker(tier, runtime.leaves()))
             .observer(worker.clone());
         let builder = if tier == Tier::Observed { builder.observed() } else { builder };
         let mut writer = builder.build();

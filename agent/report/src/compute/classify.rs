@@ -26,6 +26,8 @@ pub struct Evidence {
     pub is_traced: bool,
     /// A debugger of the runtime's own has paused the program within it: then the thread sleeps.
     pub is_paused: bool,
+    /// The thread has given the loop's work to another one: what it used and how it was found is nothing of the loop's.
+    pub is_elsewhere: bool,
     /// Of the time in which processors had work, the share that the hypervisor gave to others, 0 to 1.
     pub steal_ratio: f64,
     /// How the thread was found at the last look while the stall lasted; `None` where nobody could.
@@ -34,6 +36,13 @@ pub struct Evidence {
     pub was_asleep: bool,
     /// The stall is over, and the times are those of its end: no wait for a processor is left that is in no account yet.
     pub is_over: bool,
+}
+
+impl Evidence {
+    /// Returns what is left where the thread does not do the loop's work: what is known of the machine and the process.
+    pub fn of_nobody(self) -> Evidence {
+        Evidence { watched_ns: 0, cpu_ns: 0, runqueue_ns: 0, found: None, was_asleep: false, ..self }
+    }
 }
 
 /// How a thread was found at a look.
