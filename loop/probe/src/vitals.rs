@@ -179,9 +179,8 @@ mod tests {
     #[test]
     fn a_period_that_ends_while_the_page_is_read_is_counted_once() {
         // Until the reader goes on, the loop parks and unparks so many times.
-        for (is_busy, changes) in
-            [(false, 1), (false, 2), (false, 3), (false, 4), (true, 1), (true, 2), (true, 3)]
-        {
+        let all = [(false, 4), (true, 3), (false, 1), (false, 2), (false, 3), (true, 1), (true, 2)];
+        for &(is_busy, changes) in &all[..if cfg!(miri) { 2 } else { all.len() }] {
             let time = VirtualClock::starting_at(1_000);
             let mut writer = Writer::builder("vital").clock(Clock::simulated(time.clone())).build();
             writer.resume();
