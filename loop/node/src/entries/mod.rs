@@ -205,6 +205,11 @@ impl<R: Runtime> Entries<R> {
         (self.unnamed, self.resources.counts())
     }
 
+    /// Returns how many of the runtime's answers are read in memory by now: see [`Runtime::read_in_place`].
+    pub fn read_in_place(&self) -> usize {
+        self.runtime.read_in_place()
+    }
+
     /// Returns how many jobs were made for the pool, about: some resources of its kind are none.
     pub fn pool_jobs(&self) -> u64 {
         self.pool_jobs
