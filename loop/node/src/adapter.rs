@@ -1,6 +1,7 @@
 //! One loop of Node that is watched: what is hooked in it, and what each event does beside what the page is told.
 
 use crate::ablation::Ablation;
+use crate::checkpoint_hook::CheckpointHook;
 use crate::counts;
 use crate::entries::{Entries, Runtime};
 use crate::gc::{Collections, GcKind};
@@ -82,10 +83,8 @@ impl Runtime for NodeRuntime {
 #[derive(Clone, Copy, Debug, Default)]
 struct Hooked {
     entries: bool,
-    /// Checkpoints can be hooked, and are where they are needed.
-    checkpoints: bool,
-    /// They are hooked now.
-    checkpoints_now: bool,
+    /// V8's checkpoints, where they can be hooked.
+    checkpoints: CheckpointHook,
     gc: bool,
     trace: Option<&'static TraceSink>,
 }
@@ -196,7 +195,9 @@ impl Adapter {
 
     fn hook(&mut self) {
         self.hooked.entries = !self.left_out.entries && self.isolate.hook_entries().is_ok();
-        self.hooked.checkpoints = !self.left_out.checkpoints && self.can_hook_checkpoints();
+        if !self.left_out.checkpoints && self.can_hook_checkpoints() {
+            self.hooked.checkpoints.enable();
+        }
         self.hooked.gc = !self.left_out.gc
             && match self.isolate.hook_gc() {
                 Ok(()) => true,
@@ -224,24 +225,26 @@ impl Adapter {
         if std::mem::take(&mut self.hooked.entries) {
             self.isolate.unhook_entries();
         }
-        self.hooked.checkpoints = false;
-        self.follow_checkpoints();
+        let change = self.hooked.checkpoints.disable();
+        self.change_checkpoints(change);
         if std::mem::take(&mut self.hooked.gc) {
             self.isolate.unhook_gc();
         }
     }
 
-    /// Hooks V8's checkpoints where they part what runs, and only there: V8 copies its list of hooks at each one, and most come
-    /// between two entries.
+    /// Hooks V8's checkpoints where they part what runs: see [`CheckpointHook`].
     #[inline]
     fn follow_checkpoints(&mut self) {
-        let are_needed = self.hooked.checkpoints && self.entries.needs_checkpoints();
-        if are_needed != self.hooked.checkpoints_now {
-            self.hooked.checkpoints_now = are_needed;
-            match are_needed {
-                true => self.isolate.hook_checkpoints(),
-                false => self.isolate.unhook_checkpoints(),
-            }
+        let change = self.hooked.checkpoints.follow(self.entries.needs_checkpoints());
+        self.change_checkpoints(change);
+    }
+
+    #[inline]
+    fn change_checkpoints(&mut self, change: Option<bool>) {
+        match change {
+            Some(true) => self.isolate.hook_checkpoints(),
+            Some(false) => self.isolate.unhook_checkpoints(),
+            None => {}
         }
     }
 
@@ -304,8 +307,13 @@ fn tell_versions(gauges: &mut GaugeWriter, versions: &[String]) {
 
 impl Watcher for Adapter {
     fn tell(&mut self, event: Event) -> bool {
-        if event == Event::PollBegins {
-            self.before_poll();
+        match event {
+            Event::EntryBegins => return self.entry_begins(),
+            Event::EntryEnds => return self.entry_ends(),
+            Event::Trace(event) => return self.trace(event),
+            Event::Checkpoint => return self.checkpoint(),
+            Event::PollBegins => self.before_poll(),
+            _ => {}
         }
         self.entries.tell(event);
         self.follow_checkpoints();
@@ -331,6 +339,14 @@ impl Watcher for Adapter {
 
     fn trace(&mut self, event: TraceEvent) -> bool {
         self.entries.tell(Event::Trace(event));
+        self.entries.is_in_entry()
+    }
+
+    fn checkpoint(&mut self) -> bool {
+        let is_in_ticks = self.entries.is_in_ticks();
+        self.hooked.checkpoints.came(self.entries.needs_checkpoints(), is_in_ticks);
+        self.entries.tell(Event::Checkpoint);
+        self.follow_checkpoints();
         self.entries.is_in_entry()
     }
 

@@ -220,14 +220,10 @@ pub(super) fn tell_trace(event: TraceEvent) {
     with_state(|state| tell_in(state, |watcher| watcher.trace(event)));
 }
 
-/// [`tell`] of a checkpoint: of those outside of entries nothing is to be told.
+/// [`tell`] of a checkpoint.
 #[inline]
 pub(super) fn tell_checkpoint() {
-    with_state(|state| {
-        if state.is_entered.get() {
-            tell_in(state, |watcher| watcher.tell(Event::Checkpoint));
-        }
-    });
+    with_state(|state| tell_in(state, |watcher| watcher.checkpoint()));
 }
 
 /// Takes this thread's watcher away: nothing is told from now on.
