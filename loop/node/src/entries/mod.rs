@@ -35,7 +35,7 @@ mod startup;
 use batches::Batch;
 use drains::Drain;
 pub use runtime::Runtime;
-use scopes::{Scope, Scopes};
+use scopes::{Entered, Scope, Scopes};
 use sites::Sites;
 use startup::Start;
 
@@ -322,23 +322,23 @@ impl<R: Runtime> Entries<R> {
         if self.is_in_natives && self.immediates_scope().is_some() {
             return self.native_begins();
         }
-        // Within a scope nothing is polled and the phase stays, so the clock need not be read for ticks, which begin where the
-        // callback ended.
-        if let Some(number) = self.scopes.another_entry() {
-            return self.begins_in_scope(number, None);
+        match self.scopes.enter() {
+            Entered::Outside => self.begins_outside(None),
+            Entered::First(id) => self.begins_first(id),
+            Entered::Again(number) => self.begins_again(number),
+            Entered::Untold => match self.other_in_check() {
+                Some(id) => self.begins_outside(Some(id)),
+                None => match self.scopes.count() {
+                    // Node's own use of an object after the immediates, in every turn that has some: nothing is told of it.
+                    Entered::Again(number) => self.begins_again(number),
+                    _ => self.begins_first(0),
+                },
+            },
         }
-        let other = self.other_in_check();
-        // Node's own use of an object after the immediates, in every turn that has some: nothing is told of it.
-        if other.is_none()
-            && let Some(number) = self.scopes.another_untold_entry()
-        {
-            return self.begins_in_scope(number, None);
-        }
-        if other.is_none() && self.scopes.is_first_entry() {
-            let goes_on = self.goes_on(self.scopes.last().map(|scope| scope.id));
-            let now = if goes_on { self.writer.last() } else { self.enter_at() };
-            return self.begins_in_scope(1, Some(now));
-        }
+    }
+
+    /// An entry outside of any scope begins, or for this resource beside the scope of immediates.
+    fn begins_outside(&mut self, other: Option<u64>) {
         // Where the entry may go on with the one before, it is asked for whom it is before the clock is read.
         let at = if self.resource == 0 { Some(self.enter_at()) } else { None };
         let id = other.or_else(|| self.resource_of_entry());
@@ -361,38 +361,51 @@ impl<R: Runtime> Entries<R> {
         now
     }
 
-    /// The entry of this number within the innermost scope begins, at this moment or now.
-    #[inline]
-    fn begins_in_scope(&mut self, number: u32, at: Option<Ticks>) {
+    /// The first entry within the innermost scope, which is for this resource, begins: its callback.
+    fn begins_first(&mut self, id: u64) {
+        let now = if self.goes_on(Some(id)) { self.writer.last() } else { self.enter_at() };
+        match self.scopes.last().and_then(|scope| self.names.get(scope.name)) {
+            Some(named) => self.begins_in_scope(named, Some(now)),
+            None => self.callback_begins(now, Kind::Other, self.sites.unnamed),
+        }
+    }
+
+    /// A callback within the innermost scope, which is of this name, begins, at this moment or now.
+    fn begins_in_scope(&mut self, Named { class, kind, site, .. }: Named, at: Option<Ticks>) {
+        let kind = if self.told == Phase::CLOSE { Kind::Close } else { kind };
+        match class {
+            Class::Timers | Class::Immediates => self.batch_begins(kind, site),
+            _ => {
+                let now = at.unwrap_or_else(|| self.writer.clock().now());
+                self.callback_begins(now, kind, site);
+            }
+        }
+    }
+
+    /// A later entry within the innermost scope begins. There nothing is polled and the phase stays, so the clock need not be read for
+    /// ticks, which begin where the callback ended.
+    fn begins_again(&mut self, number: u32) {
         let Some(&Scope { name, id, has_no_list, .. }) = self.scopes.last() else { return };
-        let Some(Named { class, kind, site, .. }) = self.names.get(name) else {
-            let now = at.unwrap_or_else(|| self.writer.clock().now());
+        let Some(named) = self.names.get(name) else {
+            let now = self.writer.clock().now();
             return self.callback_begins(now, Kind::Other, self.sites.unnamed);
         };
-        match self.part(number, id, class, has_no_list) {
-            Part::Callback => {
-                let kind = if self.told == Phase::CLOSE { Kind::Close } else { kind };
-                match class {
-                    Class::Timers | Class::Immediates => self.batch_begins(kind, site),
-                    _ => {
-                        let now = at.unwrap_or_else(|| self.writer.clock().now());
-                        self.callback_begins(now, kind, site);
-                    }
-                }
-            }
+        match self.part(number, id, named.class, has_no_list) {
+            Part::Callback => self.begins_in_scope(named, None),
             // The page is told of nothing: what lies between a callback and its drains is Node's.
             Part::Node => {}
-            Part::Ticks if class == Class::Immediates && !has_no_list => self.ticks_begin_after_immediates(),
+            Part::Ticks if named.class == Class::Immediates && !has_no_list => {
+                self.ticks_begin_after_immediates()
+            }
             Part::Ticks => self.ticks_begin(),
         }
     }
 
-    /// Tells which part of a scope an entry is. The callback comes first, and the queue of ticks last, when Node has left the
+    /// Tells which part of a scope a later entry is. The callback comes first, and the queue of ticks last, when Node has left the
     /// resource. Between the two Node shortens a list where JavaScript ran for several resources, as it does for timers and
     /// immediates: the same on all versions. A callback that does so itself (`runInAsyncScope`) has that told as ticks.
     fn part(&mut self, number: u32, id: u64, class: Class, has_no_list: bool) -> Part {
         match (number, class) {
-            (1, _) => Part::Callback,
             (2, Class::Timers | Class::Immediates) if !has_no_list => Part::Node,
             _ if id == 0 => Part::Ticks,
             _ if self.ask(|runtime| runtime.async_id()) == Some(id) => Part::Callback,
