@@ -54,7 +54,9 @@ impl AsyncIdPlace {
     #[inline]
     pub(crate) fn read(&self) -> u64 {
         // SAFETY: `find` has read it there; Node keeps the array as long as the environment, on whose thread this is called.
-        (unsafe { self.id.read_volatile() }) as u64
+        let id = unsafe { self.id.read_volatile() };
+        // None is below 0, and to a signed number it is but one instruction.
+        id as i64 as u64
     }
 }
 
