@@ -225,8 +225,9 @@ impl Adapter {
         if std::mem::take(&mut self.hooked.entries) {
             self.isolate.unhook_entries();
         }
-        let change = self.hooked.checkpoints.disable();
-        self.change_checkpoints(change);
+        if self.hooked.checkpoints.disable() {
+            self.change_checkpoints();
+        }
         if std::mem::take(&mut self.hooked.gc) {
             self.isolate.unhook_gc();
         }
@@ -235,16 +236,16 @@ impl Adapter {
     /// Hooks V8's checkpoints where they part what runs: see [`CheckpointHook`].
     #[inline]
     fn follow_checkpoints(&mut self) {
-        let change = self.hooked.checkpoints.follow(self.entries.needs_checkpoints());
-        self.change_checkpoints(change);
+        if self.hooked.checkpoints.is_to_change(self.entries.needs_checkpoints()) {
+            self.change_checkpoints();
+        }
     }
 
-    #[inline]
-    fn change_checkpoints(&mut self, change: Option<bool>) {
-        match change {
-            Some(true) => self.isolate.hook_checkpoints(),
-            Some(false) => self.isolate.unhook_checkpoints(),
-            None => {}
+    #[inline(never)]
+    fn change_checkpoints(&mut self) {
+        match self.hooked.checkpoints.change() {
+            true => self.isolate.hook_checkpoints(),
+            false => self.isolate.unhook_checkpoints(),
         }
     }
 

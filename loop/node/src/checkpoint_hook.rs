@@ -24,21 +24,22 @@ impl CheckpointHook {
         self.is_enabled = true;
     }
 
-    /// The hook is not to be set any more. Returns what changes, as [`CheckpointHook::follow`] does.
-    pub(crate) fn disable(&mut self) -> Option<bool> {
+    /// The hook is not to be set any more. Returns whether [`CheckpointHook::change`] is to be called.
+    pub(crate) fn disable(&mut self) -> bool {
         *self = CheckpointHook { is_set: self.is_set, ..CheckpointHook::default() };
-        self.follow(false)
+        self.is_to_change(false)
     }
 
-    /// Returns what changes: the hook is set, or taken away.
+    /// Tells whether the hook is to be set where it is not, or the other way round.
     #[inline]
-    pub(crate) fn follow(&mut self, is_needed: bool) -> Option<bool> {
-        let is_wanted = self.is_enabled && (is_needed || self.left > 0);
-        if is_wanted == self.is_set {
-            return None;
-        }
-        self.is_set = is_wanted;
-        Some(is_wanted)
+    pub(crate) fn is_to_change(&self, is_needed: bool) -> bool {
+        (self.is_enabled && (is_needed || self.left > 0)) != self.is_set
+    }
+
+    /// The hook is set, or taken away. Returns whether it is set now.
+    pub(crate) fn change(&mut self) -> bool {
+        self.is_set = !self.is_set;
+        self.is_set
     }
 
     /// A checkpoint has come where one was needed or not, in a queue of ticks or elsewhere.
@@ -56,19 +57,24 @@ impl CheckpointHook {
 mod tests {
     use super::*;
 
+    /// Returns what changes: the hook is set, or taken away.
+    fn follow(hook: &mut CheckpointHook, is_needed: bool) -> Option<bool> {
+        hook.is_to_change(is_needed).then(|| hook.change())
+    }
+
     /// An entry, with as many checkpoints in it; what changes at its begin, and what after that.
     fn entry(hook: &mut CheckpointHook, checkpoints: usize, is_in_ticks: bool) -> [Option<bool>; 2] {
-        let begins = hook.follow(true);
+        let begins = follow(hook, true);
         for _ in 0..checkpoints {
             hook.came(true, is_in_ticks);
-            assert_eq!(hook.follow(true), None);
+            assert_eq!(follow(hook, true), None);
         }
-        [begins, hook.follow(false)]
+        [begins, follow(hook, false)]
     }
 
     fn in_vain(hook: &mut CheckpointHook) -> Option<bool> {
         hook.came(false, false);
-        hook.follow(false)
+        follow(hook, false)
     }
 
     #[test]
@@ -91,14 +97,14 @@ mod tests {
         let mut hook = CheckpointHook::default();
         hook.enable();
         entry(&mut hook, 1, true);
-        assert_eq!(hook.disable(), Some(false));
-        assert_eq!((hook.disable(), hook.follow(true)), (None, None));
+        assert!(hook.disable() && !hook.change(), "it is taken away");
+        assert_eq!((hook.disable(), follow(&mut hook, true)), (false, None));
         hook.enable();
-        assert_eq!(hook.follow(true), Some(true));
+        assert_eq!(follow(&mut hook, true), Some(true));
         // In the middle of what needs it.
-        assert_eq!((hook.disable(), hook.follow(true)), (Some(false), None));
+        assert!(hook.disable() && !hook.change());
         // V8 calls once more what it has a copy of.
         hook.came(true, true);
-        assert_eq!(hook.follow(true), None);
+        assert_eq!(follow(&mut hook, true), None);
     }
 }

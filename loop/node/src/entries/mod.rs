@@ -230,7 +230,7 @@ impl<R: Runtime> Entries<R> {
     // Where it is known which event it is, as for most callers, nothing is left of the distinction.
     #[inline(always)]
     pub fn tell(&mut self, event: Event) {
-        if self.recording.is_some() && self.is_news(event) {
+        if self.recording.is_some() {
             self.record(event);
         }
         match event {
@@ -254,7 +254,9 @@ impl<R: Runtime> Entries<R> {
 
     #[cold]
     fn record(&mut self, event: Event) {
-        if let Some(recording) = &mut self.recording {
+        if self.is_news(event)
+            && let Some(recording) = &mut self.recording
+        {
             recording.event(self.writer.clock(), event);
         }
     }
@@ -307,12 +309,21 @@ impl<R: Runtime> Entries<R> {
     #[inline]
     fn ask(&mut self, question: impl FnOnce(&mut R) -> Option<u64>) -> Option<u64> {
         let answer = question(&mut self.runtime);
-        if let Some(recording) = &mut self.recording {
-            recording.answer(answer);
+        if self.recording.is_some() {
+            self.record_answer(answer);
         }
         answer
     }
 
+    #[cold]
+    fn record_answer(&mut self, answer: Option<u64>) {
+        if let Some(recording) = &mut self.recording {
+            recording.answer(answer);
+        }
+    }
+
+    // As the following that come so often, a part of what the adapter does about it: it is called there only.
+    #[inline(always)]
     fn entry_begins(&mut self) {
         // What C++ enters in the middle of V8's own drain is a part of that.
         if self.is_in_entry || !matches!(self.drain, Drain::None) {
@@ -420,6 +431,7 @@ impl<R: Runtime> Entries<R> {
         self.writer.begin_at(now, kind, site, TaskTimes::UNKNOWN);
     }
 
+    #[inline(always)]
     fn entry_ends(&mut self) {
         if !std::mem::take(&mut self.is_in_entry) {
             return;
@@ -467,6 +479,7 @@ impl<R: Runtime> Entries<R> {
         }
     }
 
+    #[inline(always)]
     fn trace(&mut self, TraceEvent { phase, name, id, value }: TraceEvent) {
         let Some((name, named)) = self.names.resolve(&mut self.writer, name) else { return };
         match (named.class, phase) {
