@@ -51,6 +51,7 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("loop/engine/tests/forked.rs", "forking is what it tests"),
     ("loop/node/src/exports.rs", "what Node looks for in an addon"),
     ("loop/node/src/sys/allocator.rs", "the allocator of the addon"),
+    ("loop/node/src/sys/async_id_place.rs", "a number of Node's environment"),
     ("loop/node/src/sys/code_events.rs", "V8's events of code"),
     ("loop/node/src/sys/current.rs", "the adapter of this thread, by a pointer without destructor"),
     ("loop/node/src/sys/hook_counts.rs", "counters that Node shares with its JavaScript"),

@@ -91,6 +91,8 @@ export function counts(): {
   unnamed: number;
   resources: number;
   resources_left_out: number;
+  /** Of the time and the events of polls, and the id of what runs, those that are read in memory and not asked for by a call. */
+  read_in_place: number;
   iterations: number;
   active_ns: number;
   idle_ns: number;

@@ -1,6 +1,7 @@
 //! One loop of Node that is watched: what is hooked in it, and what each event does beside what the page is told.
 
 use crate::ablation::Ablation;
+use crate::checkpoint_hook::CheckpointHook;
 use crate::counts;
 use crate::entries::{Entries, Runtime};
 use crate::gc::{Collections, GcKind};
@@ -10,7 +11,8 @@ use crate::poll_metrics::CheckedWord;
 use crate::pool::waits::PoolWaits;
 use crate::recording::Recording;
 use crate::sys::{
-    Event, Handles, HookCounts, Isolate, MetricsPlace, Running, TraceEvent, TraceSink, UvLoop, Watcher,
+    AsyncIdPlace, Event, Handles, HookCounts, Isolate, MetricsPlace, Running, TraceEvent, TraceSink, UvLoop,
+    Watcher,
 };
 use loopscope_probe::Site;
 use loopscope_probe::gauges::{GaugeId, GaugeType, GaugeUnit};
@@ -19,21 +21,26 @@ use loopscope_probe::{ExpectedBlock, GaugeWriter, Kind, Snapshot, Ticks, Writer}
 use std::path::PathBuf;
 
 /// Asks libuv and Node.
+// In this order: what every entry asks is on one line of the cache, and what every turn asks comes next.
 #[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
 struct NodeRuntime {
-    uv_loop: UvLoop,
-    isolate: Isolate,
-    place: MetricsPlace,
-    has_events: bool,
+    id: CheckedWord,
+    id_place: Option<AsyncIdPlace>,
     idle: CheckedWord,
     events: CheckedWord,
+    place: MetricsPlace,
+    has_events: bool,
+    uv_loop: UvLoop,
+    isolate: Isolate,
 }
 
 impl NodeRuntime {
     fn new(uv_loop: UvLoop, isolate: Isolate) -> NodeRuntime {
         let (place, has_events) = (uv_loop.metrics_place(), uv_loop.events().is_some());
-        let (idle, events) = (CheckedWord::default(), CheckedWord::default());
-        NodeRuntime { uv_loop, isolate, place, has_events, idle, events }
+        let (idle, events, id) = <(CheckedWord, CheckedWord, CheckedWord)>::default();
+        let id_place = AsyncIdPlace::find(&isolate);
+        NodeRuntime { uv_loop, isolate, place, has_events, idle, events, id_place, id }
     }
 }
 
@@ -53,12 +60,18 @@ impl Runtime for NodeRuntime {
 
     #[inline]
     fn async_id(&mut self) -> Option<u64> {
-        self.isolate.async_id()
+        let Some(place) = &self.id_place else { return self.isolate.async_id() };
+        let isolate = &self.isolate;
+        Some(self.id.read(|| place.read(), || isolate.async_id().unwrap_or(0)))
     }
 
     #[inline]
     fn time_ms(&mut self) -> u64 {
         self.uv_loop.time_ms()
+    }
+
+    fn read_in_place(&self) -> usize {
+        [self.id, self.idle, self.events].iter().filter(|word| word.is_sure()).count()
     }
 
     fn time_age_ns(&mut self) -> Option<u64> {
@@ -70,10 +83,8 @@ impl Runtime for NodeRuntime {
 #[derive(Clone, Copy, Debug, Default)]
 struct Hooked {
     entries: bool,
-    /// Checkpoints can be hooked, and are where they are needed.
-    checkpoints: bool,
-    /// They are hooked now.
-    checkpoints_now: bool,
+    /// V8's checkpoints, where they can be hooked.
+    checkpoints: CheckpointHook,
     gc: bool,
     trace: Option<&'static TraceSink>,
 }
@@ -184,7 +195,9 @@ impl Adapter {
 
     fn hook(&mut self) {
         self.hooked.entries = !self.left_out.entries && self.isolate.hook_entries().is_ok();
-        self.hooked.checkpoints = !self.left_out.checkpoints && self.can_hook_checkpoints();
+        if !self.left_out.checkpoints && self.can_hook_checkpoints() {
+            self.hooked.checkpoints.enable();
+        }
         self.hooked.gc = !self.left_out.gc
             && match self.isolate.hook_gc() {
                 Ok(()) => true,
@@ -212,24 +225,27 @@ impl Adapter {
         if std::mem::take(&mut self.hooked.entries) {
             self.isolate.unhook_entries();
         }
-        self.hooked.checkpoints = false;
-        self.follow_checkpoints();
+        if self.hooked.checkpoints.disable() {
+            self.change_checkpoints();
+        }
         if std::mem::take(&mut self.hooked.gc) {
             self.isolate.unhook_gc();
         }
     }
 
-    /// Hooks V8's checkpoints where they part what runs, and only there: V8 copies its list of hooks at each one, and most come
-    /// between two entries.
+    /// Hooks V8's checkpoints where they part what runs: see [`CheckpointHook`].
     #[inline]
     fn follow_checkpoints(&mut self) {
-        let are_needed = self.hooked.checkpoints && self.entries.needs_checkpoints();
-        if are_needed != self.hooked.checkpoints_now {
-            self.hooked.checkpoints_now = are_needed;
-            match are_needed {
-                true => self.isolate.hook_checkpoints(),
-                false => self.isolate.unhook_checkpoints(),
-            }
+        if self.hooked.checkpoints.is_to_change(self.entries.needs_checkpoints()) {
+            self.change_checkpoints();
+        }
+    }
+
+    #[inline(never)]
+    fn change_checkpoints(&mut self) {
+        match self.hooked.checkpoints.change() {
+            true => self.isolate.hook_checkpoints(),
+            false => self.isolate.unhook_checkpoints(),
         }
     }
 
@@ -292,8 +308,13 @@ fn tell_versions(gauges: &mut GaugeWriter, versions: &[String]) {
 
 impl Watcher for Adapter {
     fn tell(&mut self, event: Event) -> bool {
-        if event == Event::PollBegins {
-            self.before_poll();
+        match event {
+            Event::EntryBegins => return self.entry_begins(),
+            Event::EntryEnds => return self.entry_ends(),
+            Event::Trace(event) => return self.trace(event),
+            Event::Checkpoint => return self.checkpoint(),
+            Event::PollBegins => self.before_poll(),
+            _ => {}
         }
         self.entries.tell(event);
         self.follow_checkpoints();
@@ -319,6 +340,14 @@ impl Watcher for Adapter {
 
     fn trace(&mut self, event: TraceEvent) -> bool {
         self.entries.tell(Event::Trace(event));
+        self.entries.is_in_entry()
+    }
+
+    fn checkpoint(&mut self) -> bool {
+        let is_in_ticks = self.entries.is_in_ticks();
+        self.hooked.checkpoints.came(self.entries.needs_checkpoints(), is_in_ticks);
+        self.entries.tell(Event::Checkpoint);
+        self.follow_checkpoints();
         self.entries.is_in_entry()
     }
 

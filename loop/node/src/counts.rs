@@ -8,11 +8,13 @@ use std::fmt::Write;
 /// Returns the counts, those of what runs now left out. Times are in nanoseconds.
 pub(crate) fn counts<R: Runtime>(entries: &mut Entries<R>) -> String {
     let (unnamed, (resources, left_out)) = entries.counts();
+    let in_place = entries.read_in_place();
     entries.writer().settle();
     let writer = &*entries.writer();
     let snapshot = writer.page().snapshot(writer.clock());
     let mut text = format!(
-        "{{\"unnamed\":{unnamed},\"resources\":{resources},\"resources_left_out\":{left_out},\"iterations\":{},\
+        "{{\"unnamed\":{unnamed},\"resources\":{resources},\"resources_left_out\":{left_out},\
+         \"read_in_place\":{in_place},\"iterations\":{},\
          \"active_ns\":{},\"idle_ns\":{},\"poll_events\":{}",
         snapshot.iterations, snapshot.active_ns, snapshot.idle_ns, snapshot.poll_events.sum
     );

@@ -17,6 +17,7 @@
 //! - `entries`: from events to what the page is told. Free of C, so tests play recorded events.
 //! - `names`: what an entry is for.
 //! - `frames`, `code_map`, `copied_stack`, `source_map`: JavaScript on stacks.
+//! - `checkpoint_hook`: where V8's checkpoints are hooked.
 //! - `counts`: what was counted so far, for programs and tests.
 //! - `gc`, `heap`, `pool`: what only Node has. `poll_metrics`: what libuv counts of its polls.
 //! - `figures`, `stalls`: what JavaScript is told of its loop.
@@ -30,6 +31,7 @@ pub mod ablation;
 mod adapter;
 mod addon;
 mod agent_start;
+mod checkpoint_hook;
 pub mod code_map;
 mod copied_stack;
 mod counts;

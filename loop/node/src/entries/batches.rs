@@ -78,6 +78,7 @@ impl<R: Runtime> Entries<R> {
 
     /// V8's queue of microtasks is empty. Between the members of a batch that is where one ends, and in Node's queue of ticks
     /// where a drain of it does.
+    #[inline(always)]
     pub(super) fn checkpoint(&mut self) {
         if !self.is_in_entry || !matches!(self.drain, Drain::None) {
             return;

@@ -35,7 +35,7 @@ mod startup;
 use batches::Batch;
 use drains::Drain;
 pub use runtime::Runtime;
-use scopes::{Scope, Scopes};
+use scopes::{Entered, Scope, Scopes};
 use sites::Sites;
 use startup::Start;
 
@@ -205,6 +205,11 @@ impl<R: Runtime> Entries<R> {
         (self.unnamed, self.resources.counts())
     }
 
+    /// Returns how many of the runtime's answers are read in memory by now: see [`Runtime::read_in_place`].
+    pub fn read_in_place(&self) -> usize {
+        self.runtime.read_in_place()
+    }
+
     /// Returns how many jobs were made for the pool, about: some resources of its kind are none.
     pub fn pool_jobs(&self) -> u64 {
         self.pool_jobs
@@ -225,7 +230,7 @@ impl<R: Runtime> Entries<R> {
     // Where it is known which event it is, as for most callers, nothing is left of the distinction.
     #[inline(always)]
     pub fn tell(&mut self, event: Event) {
-        if self.recording.is_some() && self.is_news(event) {
+        if self.recording.is_some() {
             self.record(event);
         }
         match event {
@@ -249,7 +254,9 @@ impl<R: Runtime> Entries<R> {
 
     #[cold]
     fn record(&mut self, event: Event) {
-        if let Some(recording) = &mut self.recording {
+        if self.is_news(event)
+            && let Some(recording) = &mut self.recording
+        {
             recording.event(self.writer.clock(), event);
         }
     }
@@ -302,12 +309,21 @@ impl<R: Runtime> Entries<R> {
     #[inline]
     fn ask(&mut self, question: impl FnOnce(&mut R) -> Option<u64>) -> Option<u64> {
         let answer = question(&mut self.runtime);
-        if let Some(recording) = &mut self.recording {
-            recording.answer(answer);
+        if self.recording.is_some() {
+            self.record_answer(answer);
         }
         answer
     }
 
+    #[cold]
+    fn record_answer(&mut self, answer: Option<u64>) {
+        if let Some(recording) = &mut self.recording {
+            recording.answer(answer);
+        }
+    }
+
+    // As the following that come so often, a part of what the adapter does about it: it is called there only.
+    #[inline(always)]
     fn entry_begins(&mut self) {
         // What C++ enters in the middle of V8's own drain is a part of that.
         if self.is_in_entry || !matches!(self.drain, Drain::None) {
@@ -317,23 +333,23 @@ impl<R: Runtime> Entries<R> {
         if self.is_in_natives && self.immediates_scope().is_some() {
             return self.native_begins();
         }
-        // Within a scope nothing is polled and the phase stays, so the clock need not be read for ticks, which begin where the
-        // callback ended.
-        if let Some(number) = self.scopes.another_entry() {
-            return self.begins_in_scope(number, None);
+        match self.scopes.enter() {
+            Entered::Outside => self.begins_outside(None),
+            Entered::First(id) => self.begins_first(id),
+            Entered::Again(number) => self.begins_again(number),
+            Entered::Untold => match self.other_in_check() {
+                Some(id) => self.begins_outside(Some(id)),
+                None => match self.scopes.count() {
+                    // Node's own use of an object after the immediates, in every turn that has some: nothing is told of it.
+                    Entered::Again(number) => self.begins_again(number),
+                    _ => self.begins_first(0),
+                },
+            },
         }
-        let other = self.other_in_check();
-        // Node's own use of an object after the immediates, in every turn that has some: nothing is told of it.
-        if other.is_none()
-            && let Some(number) = self.scopes.another_untold_entry()
-        {
-            return self.begins_in_scope(number, None);
-        }
-        if other.is_none() && self.scopes.is_first_entry() {
-            let goes_on = self.goes_on(self.scopes.last().map(|scope| scope.id));
-            let now = if goes_on { self.writer.last() } else { self.enter_at() };
-            return self.begins_in_scope(1, Some(now));
-        }
+    }
+
+    /// An entry outside of any scope begins, or for this resource beside the scope of immediates.
+    fn begins_outside(&mut self, other: Option<u64>) {
         // Where the entry may go on with the one before, it is asked for whom it is before the clock is read.
         let at = if self.resource == 0 { Some(self.enter_at()) } else { None };
         let id = other.or_else(|| self.resource_of_entry());
@@ -356,38 +372,51 @@ impl<R: Runtime> Entries<R> {
         now
     }
 
-    /// The entry of this number within the innermost scope begins, at this moment or now.
-    #[inline]
-    fn begins_in_scope(&mut self, number: u32, at: Option<Ticks>) {
+    /// The first entry within the innermost scope, which is for this resource, begins: its callback.
+    fn begins_first(&mut self, id: u64) {
+        let now = if self.goes_on(Some(id)) { self.writer.last() } else { self.enter_at() };
+        match self.scopes.last().and_then(|scope| self.names.get(scope.name)) {
+            Some(named) => self.begins_in_scope(named, Some(now)),
+            None => self.callback_begins(now, Kind::Other, self.sites.unnamed),
+        }
+    }
+
+    /// A callback within the innermost scope, which is of this name, begins, at this moment or now.
+    fn begins_in_scope(&mut self, Named { class, kind, site, .. }: Named, at: Option<Ticks>) {
+        let kind = if self.told == Phase::CLOSE { Kind::Close } else { kind };
+        match class {
+            Class::Timers | Class::Immediates => self.batch_begins(kind, site),
+            _ => {
+                let now = at.unwrap_or_else(|| self.writer.clock().now());
+                self.callback_begins(now, kind, site);
+            }
+        }
+    }
+
+    /// A later entry within the innermost scope begins. There nothing is polled and the phase stays, so the clock need not be read for
+    /// ticks, which begin where the callback ended.
+    fn begins_again(&mut self, number: u32) {
         let Some(&Scope { name, id, has_no_list, .. }) = self.scopes.last() else { return };
-        let Some(Named { class, kind, site, .. }) = self.names.get(name) else {
-            let now = at.unwrap_or_else(|| self.writer.clock().now());
+        let Some(named) = self.names.get(name) else {
+            let now = self.writer.clock().now();
             return self.callback_begins(now, Kind::Other, self.sites.unnamed);
         };
-        match self.part(number, id, class, has_no_list) {
-            Part::Callback => {
-                let kind = if self.told == Phase::CLOSE { Kind::Close } else { kind };
-                match class {
-                    Class::Timers | Class::Immediates => self.batch_begins(kind, site),
-                    _ => {
-                        let now = at.unwrap_or_else(|| self.writer.clock().now());
-                        self.callback_begins(now, kind, site);
-                    }
-                }
-            }
+        match self.part(number, id, named.class, has_no_list) {
+            Part::Callback => self.begins_in_scope(named, None),
             // The page is told of nothing: what lies between a callback and its drains is Node's.
             Part::Node => {}
-            Part::Ticks if class == Class::Immediates && !has_no_list => self.ticks_begin_after_immediates(),
+            Part::Ticks if named.class == Class::Immediates && !has_no_list => {
+                self.ticks_begin_after_immediates()
+            }
             Part::Ticks => self.ticks_begin(),
         }
     }
 
-    /// Tells which part of a scope an entry is. The callback comes first, and the queue of ticks last, when Node has left the
+    /// Tells which part of a scope a later entry is. The callback comes first, and the queue of ticks last, when Node has left the
     /// resource. Between the two Node shortens a list where JavaScript ran for several resources, as it does for timers and
     /// immediates: the same on all versions. A callback that does so itself (`runInAsyncScope`) has that told as ticks.
     fn part(&mut self, number: u32, id: u64, class: Class, has_no_list: bool) -> Part {
         match (number, class) {
-            (1, _) => Part::Callback,
             (2, Class::Timers | Class::Immediates) if !has_no_list => Part::Node,
             _ if id == 0 => Part::Ticks,
             _ if self.ask(|runtime| runtime.async_id()) == Some(id) => Part::Callback,
@@ -402,6 +431,7 @@ impl<R: Runtime> Entries<R> {
         self.writer.begin_at(now, kind, site, TaskTimes::UNKNOWN);
     }
 
+    #[inline(always)]
     fn entry_ends(&mut self) {
         if !std::mem::take(&mut self.is_in_entry) {
             return;
@@ -449,6 +479,7 @@ impl<R: Runtime> Entries<R> {
         }
     }
 
+    #[inline(always)]
     fn trace(&mut self, TraceEvent { phase, name, id, value }: TraceEvent) {
         let Some((name, named)) = self.names.resolve(&mut self.writer, name) else { return };
         match (named.class, phase) {

@@ -34,8 +34,7 @@ impl<R: Runtime> Entries<R> {
 
     /// Returns the resource of an entry in the scope of immediates that is for none of them: a handle of another addon's.
     pub(super) fn other_in_check(&mut self) -> Option<u64> {
-        let id = if self.scopes.is_untold() { self.ask(|runtime| runtime.async_id()) } else { None };
-        id.filter(|id| *id != 0)
+        self.ask(|runtime| runtime.async_id()).filter(|id| *id != 0)
     }
 
     /// An entry outside any scope begins, for this resource.

@@ -15,6 +15,11 @@ pub trait Runtime {
         0
     }
 
+    /// How many of these are read in libuv's and Node's own memory by now.
+    fn read_in_place(&self) -> usize {
+        0
+    }
+
     /// How old that is, in nanoseconds, at most 1 ms too much; `None` where it is not known.
     fn time_age_ns(&mut self) -> Option<u64> {
         None

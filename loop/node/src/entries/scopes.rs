@@ -18,6 +18,19 @@ pub(super) struct Scope {
     pub(super) has_no_list: bool,
 }
 
+/// Where an entry begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Entered {
+    /// In no scope.
+    Outside,
+    /// As the first one of a scope, for this resource.
+    First(u64),
+    /// As a later one, of this number.
+    Again(u32),
+    /// In a scope that Node did not tell, or beside it.
+    Untold,
+}
+
 /// The scopes that are open.
 #[derive(Debug)]
 pub(super) struct Scopes {
@@ -39,34 +52,22 @@ impl Scopes {
         self.open.last()
     }
 
-    /// Counts an entry of the innermost, where it is the first one. Returns whether it is.
+    /// Counts an entry of the innermost, and returns which it is. In one that Node did not tell there may be entries that are none of
+    /// it: there nothing is counted, before it is known ([`Scopes::count`]).
     #[inline]
-    pub(super) fn is_first_entry(&mut self) -> bool {
-        let first = self.open.last_mut().filter(|scope| scope.entries == 0);
-        first.is_some_and(|scope| {
-            scope.entries = 1;
-            true
-        })
+    pub(super) fn enter(&mut self) -> Entered {
+        match self.is_untold() {
+            true => Entered::Untold,
+            false => self.count(),
+        }
     }
 
-    /// Counts an entry of the innermost, and returns which it is, where it is not its first one. `None` also in one that Node did
-    /// not tell, in which there may be entries that are none of it.
+    /// [`Scopes::enter`] of one that Node did not tell, once it is known that the entry is its.
     #[inline]
-    pub(super) fn another_entry(&mut self) -> Option<u32> {
-        if self.is_untold() { None } else { self.count_another() }
-    }
-
-    /// The same of one that Node did not tell, once it is known that the entry is its.
-    #[inline]
-    pub(super) fn another_untold_entry(&mut self) -> Option<u32> {
-        if self.is_untold() { self.count_another() } else { None }
-    }
-
-    #[inline]
-    fn count_another(&mut self) -> Option<u32> {
-        let scope = self.open.last_mut().filter(|scope| scope.entries > 0)?;
+    pub(super) fn count(&mut self) -> Entered {
+        let Some(scope) = self.open.last_mut() else { return Entered::Outside };
         scope.entries += 1;
-        Some(scope.entries)
+        if scope.entries == 1 { Entered::First(scope.id) } else { Entered::Again(scope.entries) }
     }
 
     /// Returns the innermost, to be changed.

@@ -64,6 +64,7 @@ impl Start {
     }
 
     /// What comes is no start any more.
+    #[cold]
     pub(super) fn is_over(&mut self) {
         self.expected = None;
         self.is_under_way = false;

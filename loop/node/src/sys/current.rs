@@ -10,6 +10,7 @@ use super::event::{Event, TraceEvent, Watcher};
 use super::{js_callback, napi};
 use crate::log;
 use libc::c_void;
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{null, null_mut};
@@ -166,12 +167,21 @@ fn with_shared<R>(shared: *const Shared, f: impl FnOnce(&mut dyn Watcher) -> R) 
     let mut watcher = shared.try_borrow_mut().ok()?;
     match catch_unwind(AssertUnwindSafe(|| f(&mut **watcher))) {
         Ok(result) => Some(result),
-        Err(_) => {
+        Err(panic) => {
             drop(watcher);
-            give_up();
+            give_up_after(panic);
             None
         }
     }
+}
+
+/// A panic has come from this thread's watcher.
+// Apart, so that nothing is kept at hand for it where none comes.
+#[cold]
+#[inline(never)]
+fn give_up_after(panic: Box<dyn Any + Send>) {
+    give_up();
+    drop(panic);
 }
 
 /// Calls `f` with this thread's watcher where it is told of events.
@@ -220,14 +230,10 @@ pub(super) fn tell_trace(event: TraceEvent) {
     with_state(|state| tell_in(state, |watcher| watcher.trace(event)));
 }
 
-/// [`tell`] of a checkpoint: of those outside of entries nothing is to be told.
+/// [`tell`] of a checkpoint.
 #[inline]
 pub(super) fn tell_checkpoint() {
-    with_state(|state| {
-        if state.is_entered.get() {
-            tell_in(state, |watcher| watcher.tell(Event::Checkpoint));
-        }
-    });
+    with_state(|state| tell_in(state, |watcher| watcher.checkpoint()));
 }
 
 /// Takes this thread's watcher away: nothing is told from now on.

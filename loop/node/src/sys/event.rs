@@ -79,6 +79,8 @@ pub(crate) trait Watcher: fmt::Debug {
     fn entry_ends(&mut self) -> bool;
     /// [`Event::Trace`].
     fn trace(&mut self, event: TraceEvent) -> bool;
+    /// [`Event::Checkpoint`]; also one outside of entries, which parts nothing.
+    fn checkpoint(&mut self) -> bool;
     /// A collection of garbage begins, of the kind that `v8::GCType` has a bit for.
     fn gc_begins(&mut self, kind: u32);
     /// A collection of garbage has ended.

@@ -6,6 +6,7 @@
 //! | file | what of whom | its guards |
 //! |---|---|---|
 //! | `allocator` | memory of this addon | |
+//! | `async_id_place` | the id of what runs, in Node's environment | what Node's own function says, again and again; read by system call first |
 //! | `symbols` | functions by name | the symbol is there |
 //! | `napi` | Node's C interface for addons | part of Node's stable interface |
 //! | `module` | functions that JavaScript calls | |
@@ -24,6 +25,7 @@
 //! | `probe_job` | a job of ours in that pool | its size |
 
 mod allocator;
+mod async_id_place;
 mod code_events;
 mod current;
 mod event;
@@ -41,6 +43,7 @@ mod trace_sink;
 mod uv;
 mod v8;
 
+pub(crate) use async_id_place::AsyncIdPlace;
 pub(crate) use code_events::lock_code;
 pub use event::{Event, HeapFigures, TraceEvent};
 pub(crate) use event::{Running, Watcher};

@@ -211,6 +211,10 @@ mod tests {
             panic!("on purpose");
         }
 
+        fn checkpoint(&mut self) -> bool {
+            panic!("on purpose");
+        }
+
         fn gc_begins(&mut self, _kind: u32) {}
 
         fn gc_ends(&mut self) {}

@@ -81,3 +81,13 @@ fn times_and_drains_are_those_of_nodes_own_trace() {
         assert_eq!(number(&drains["jobs"]), counts.iter().sum::<f64>(), "{what}");
     }
 }
+
+#[test]
+fn what_is_asked_again_and_again_is_read_in_memory() {
+    for (version, node) in versions() {
+        let ended = run(&node, &[], "places.cjs", &[]);
+        // Node 18 does not count the events of polls.
+        let expected = if version == "18" { "2" } else { "3" };
+        assert_eq!(ended.said.trim(), expected, "Node {version}: {}", ended.complained);
+    }
+}

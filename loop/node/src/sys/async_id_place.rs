@@ -1,0 +1,96 @@
+//! Where Node keeps the id of what JavaScript runs for: a number that its C++ and its JavaScript share in a typed array.
+//!
+//! Node's function that tells it takes a hundred instructions, and it is asked three times in a request of HTTP. The array is behind a
+//! buffer of four words in Node's environment, which begin with what is known: the isolate, how many numbers the array has, and how
+//! many bytes of its memory are before them.
+//!
+//! That it is so is checked by the caller: the number must have been what the function returned, again and again.
+
+use super::symbols::{self, Missing, functions};
+use super::v8::Isolate;
+use libc::c_void;
+use loopscope_stacks::Memory;
+
+functions! {
+    /// The environment of this thread.
+    Environments {
+        context = c"_ZN2v87Isolate17GetCurrentContextEv": fn(*mut c_void) -> *mut c_void;
+        of_context = c"_ZN4node21GetCurrentEnvironmentEN2v85LocalINS0_7ContextEEE": fn(*mut c_void) -> *mut c_void;
+    }
+}
+
+/// Words of an environment that are looked through: the buffer is at the 126th to 142nd of Node 18 to 26.
+const WORDS: usize = 256;
+/// Numbers of the array: ids of what runs, of what caused it, of the newest resource, and of what causes the next.
+const NUMBERS: u64 = 4;
+
+/// Where the id is, of this thread's environment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AsyncIdPlace {
+    id: *const f64,
+}
+
+impl AsyncIdPlace {
+    /// Looks for it. Within a call from JavaScript; `None` where it is not where it is taken to be.
+    pub(crate) fn find(isolate: &Isolate) -> Option<AsyncIdPlace> {
+        let environments = Environments::find().ok()?;
+        // SAFETY: the isolate is this thread's, and JavaScript has called, so that there is a context and a scope for its handle.
+        let context = unsafe { (environments.context)(isolate.raw) };
+        if context.is_null() {
+            return None;
+        }
+        // SAFETY: it only reads what Node has written into the context.
+        let environment = unsafe { (environments.of_context)(context) };
+        let memory = Memory::open().ok()?;
+        let words: [u8; 8 * WORDS] = memory.read(environment.addr() as u64)?;
+        let (words, _) = words.as_chunks();
+        let words: Vec<u64> = words.iter().map(|word| u64::from_ne_bytes(*word)).collect();
+        let read = |address| memory.read(address).map(u64::from_ne_bytes);
+        let address = address_of_id(&words, isolate.raw.addr() as u64, isolate.async_id()?, read)?;
+        Some(AsyncIdPlace { id: std::ptr::with_exposed_provenance(usize::try_from(address).ok()?) })
+    }
+
+    /// Returns the id.
+    #[inline]
+    pub(crate) fn read(&self) -> u64 {
+        // SAFETY: `find` has read it there; Node keeps the array as long as the environment, on whose thread this is called.
+        let id = unsafe { self.id.read_volatile() };
+        // None is below 0, and to a signed number it is but one instruction.
+        id as i64 as u64
+    }
+}
+
+/// Returns where an environment of these words has the id that runs now; `None` where no buffer looks so, or has another number.
+fn address_of_id(words: &[u64], isolate: u64, id: u64, read: impl Fn(u64) -> Option<u64>) -> Option<u64> {
+    let buffers = words.windows(4).filter(|words| words[..3] == [isolate, NUMBERS, 0] && words[3] % 8 == 0);
+    let mut addresses = buffers.map(|words| words[3]);
+    addresses.find(|address| *address != 0 && read(*address) == Some((id as f64).to_bits()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_is_behind_the_buffer_that_has_it() {
+        let (isolate, other) = (0x7000, 0x9000);
+        let read = |address| match address {
+            0x100 => Some(3.0_f64.to_bits()),
+            0x200 | 0x205 => Some(17.0_f64.to_bits()),
+            _ => None,
+        };
+        let buffer = |address| [isolate, NUMBERS, 0, address];
+        let words =
+            [&[5, isolate, 9][..], &buffer(0x100), &buffer(0), &buffer(0x300), &buffer(0x200)].concat();
+        assert_eq!(address_of_id(&words, isolate, 17, read), Some(0x200));
+        assert_eq!(address_of_id(&words, isolate, 3, read), Some(0x100));
+        for (id, isolate) in [(18, isolate), (17, other)] {
+            assert_eq!(address_of_id(&words, isolate, id, read), None, "id {id} of {isolate:x}");
+        }
+        // Of other arrays, not at a number's address, and cut off.
+        for words in [[isolate, NUMBERS + 1, 0, 0x200], [isolate, NUMBERS, 8, 0x200], buffer(0x205)] {
+            assert_eq!(address_of_id(&words, isolate, 17, read), None, "{words:x?}");
+        }
+        assert_eq!(address_of_id(&buffer(0x200)[..3], isolate, 17, read), None);
+    }
+}
