@@ -69,6 +69,7 @@ pub(crate) struct ActiveIncident {
     /// What it was classed by.
     evidence: Evidence,
     thread_wait: ThreadWait,
+    jobs: CapturedJobs,
     /// For how long a quota had held the process back before it.
     throttled_before_ns: Option<u64>,
 }
@@ -94,6 +95,7 @@ impl ActiveIncident {
             over_ns: None,
             evidence: Evidence::default(),
             thread_wait: ThreadWait::default(),
+            jobs: CapturedJobs::default(),
             throttled_before_ns: None,
         }
     }
@@ -207,6 +209,10 @@ impl ActiveIncident {
         self.names_due = self.names_due.saturating_sub(u32::from(is_due));
         if let Some(function) = &named.handed_over_in {
             return self.was_handed_over(function);
+        }
+        if let Some(job) = named.job {
+            self.jobs.found(job, named.age_ns);
+            self.builder.set_jobs(self.jobs.different, self.jobs.longest_ns);
         }
         incident_stacks::add(&mut self.builder.incident, named);
         self.thread_wait.named(named);
@@ -322,6 +328,31 @@ impl ActiveIncident {
     fn act(&self, queue: &mut IncidentQueue) {
         if let Some(told) = queue.store.find(self.builder.incident.identity()) {
             queue.acts.push(told);
+        }
+    }
+}
+
+/// The jobs that captures of an incident found running, one after another.
+#[derive(Debug, Default)]
+struct CapturedJobs {
+    /// The last one, and how old the incident was when it was found first.
+    last: Option<(u64, u64)>,
+    different: u64,
+    /// For how long one was there at least, in nanoseconds.
+    longest_ns: u64,
+}
+
+impl CapturedJobs {
+    /// This job ran when the incident was so old. The same capture may be told again, with better names.
+    fn found(&mut self, job: u64, age_ns: u64) {
+        match self.last {
+            Some((last, since_ns)) if last == job => {
+                self.longest_ns = self.longest_ns.max(age_ns.saturating_sub(since_ns));
+            }
+            _ => {
+                self.last = Some((job, age_ns));
+                self.different += 1;
+            }
         }
     }
 }

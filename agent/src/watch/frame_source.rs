@@ -24,6 +24,14 @@ pub trait FrameSource: Send + Sync {
     /// The incident is told without what takes longer than 100 ms; where it comes at last, it joins the incident, also one
     /// that is over. Until then the source is not asked about this loop again, but about others, on other threads: up to 16.
     fn frames_of(&self, moment: &Moment) -> Vec<Frame>;
+
+    /// Returns a number of the job that ran at this moment, where the page tells many as one (`Writer::begin_many`): moments of
+    /// one busy period with the same number are of the same job, and those with others of others. `None` where that is not
+    /// known. Called on the agent's thread: it returns at once.
+    fn job_of(&self, moment: &Moment) -> Option<u64> {
+        let _ = moment;
+        None
+    }
 }
 
 /// The moment at which a native stack was taken.
@@ -172,6 +180,11 @@ impl Sources {
         Some(asked.map_err(|why| {
             NoFrames::None(format!("the frames of runtime {runtime} were not requested: {why}"))
         }))
+    }
+
+    /// Asks the runtime's source which job ran.
+    pub(crate) fn job_of(&self, runtime: &str, moment: &Moment) -> Option<u64> {
+        self.known.get(runtime)?.job_of(moment)
     }
 
     fn start(

@@ -354,6 +354,7 @@ impl IncidentTracker {
         let Some(case) = case else { return };
         match (failure, shot.and_then(|shot| shot.sample)) {
             (None, Some(sample)) => queue.work.push(Work {
+                job: None,
                 number: asked.number,
                 age_ns: asked.age_ns,
                 loop_name: at.seen.label.to_owned(),

@@ -158,3 +158,31 @@ fn what_a_thread_does_that_gave_the_loop_to_another_one_is_not_told() {
         bench.pass(107);
     }
 }
+
+/// As of Node's queues: the page has no number of jobs while they run, and captures find the same one again, or others.
+#[test]
+fn a_job_that_captures_find_for_longer_than_the_threshold_blocks_alone() {
+    for (jobs, kind, words, captured) in [
+        ([7, 7], IncidentKind::Stall, "blocked for 415 ms by microtask queue (", 1),
+        ([7, 8], IncidentKind::Starvation, "starved for 415 ms by microtasks", 2),
+    ] {
+        let mut bench = asleep_in_a_drain(&Description::new());
+        for (job, age_ms) in jobs.into_iter().zip([101, 208]) {
+            let frames =
+                vec![loopscope_report::incident::Frame { function: "parse".into(), ..Default::default() }];
+            let (number, age_ns, is_final, job) = (1, age_ms * MS, true, Some(job));
+            let named = Named { number, age_ns, frames, is_final, job, ..Named::default() };
+            assert!(bench.tracker.named(&named, bench.writer.page(), &mut bench.queue));
+            bench.look();
+            let lines = bench.lines().join("\n");
+            assert!(age_ms > 101 || lines.contains("blocked for 101 ms by"), "{lines}");
+            assert!(age_ms > 101 || lines.contains("(one or many jobs)"), "{lines}");
+            bench.double(107);
+        }
+        bench.double(100);
+        let incident = bench.incident();
+        assert_eq!((incident.kind, incident.jobs_captured), (kind, Some(captured)));
+        let line = bench.lines().pop().unwrap();
+        assert!(line.contains(words) && !line.contains("one or many"), "{line}");
+    }
+}

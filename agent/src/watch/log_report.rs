@@ -152,8 +152,10 @@ fn subject(incident: &Incident, room: LineRoom) -> String {
 }
 
 /// Tells whether what took the time was told as a whole, a drain or a batch, without a number: it may have been one long job.
+/// Captures that found several do not say that.
 fn is_unknown_number(incident: &Incident) -> bool {
-    incident.groups.first().is_some_and(|group| group.count.is_none())
+    let is_many = incident.jobs_captured.is_some_and(|different| different > 1);
+    !is_many && incident.groups.first().is_some_and(|group| group.count.is_none())
 }
 
 /// `nextTick queue (one or many jobs, after timers)`.

@@ -52,6 +52,8 @@ pub(crate) struct Work {
     pub busy_since: Ticks,
     /// What the runtime says of itself, so of whose frames are.
     pub description: Arc<Description>,
+    /// Which job ran, where its runtime's source says so; asked for with the names.
+    pub job: Option<u64>,
     pub sample: Box<Sample>,
 }
 
@@ -90,6 +92,8 @@ pub(crate) struct Named {
     pub is_debugger_pause: bool,
     /// The function of the runtime's in which it does something else, after it has given the loop's work to another thread.
     pub handed_over_in: Option<String>,
+    /// Which job ran: see [`FrameSource::job_of`](crate::FrameSource::job_of).
+    pub job: Option<u64>,
 }
 
 /// What the thread does.
@@ -147,8 +151,9 @@ impl StackSymbolizer {
     }
 
     /// Hands over a stack, and asks its runtime's source; never blocks. Returns false where too many wait.
-    pub(crate) fn name(&mut self, work: Work) -> bool {
+    pub(crate) fn name(&mut self, mut work: Work) -> bool {
         let moment = work.moment();
+        work.job = self.sources.job_of(&work.runtime, &moment);
         let asked = self.sources.ask(&work.runtime, &moment);
         self.tasks.try_send(Task::Name(work, moment.stack.where_calls_are_set(), asked)).is_ok()
     }
@@ -207,6 +212,7 @@ struct NativeStack {
     /// It reaches from the leaf to the thread's start.
     is_whole: bool,
     description: Arc<Description>,
+    job: Option<u64>,
 }
 
 impl NativeStack {
@@ -220,6 +226,7 @@ impl NativeStack {
         Named {
             number: self.number,
             age_ns: self.age_ns,
+            job: self.job,
             handed_over_in: frames.iter().find(hands_over).map(|frame| frame.function.clone()),
             fingerprint: self.fingerprint_with(front),
             guilty: guilty(&frames),
@@ -336,6 +343,7 @@ impl IncidentQueue {
             note,
             is_whole: !(work.sample.is_off_stack || work.sample.is_cut || stack.is_cut),
             description: work.description,
+            job: work.job,
         };
         let told = |native: &NativeStack, is_final, is_outside| {
             let mut named = Named { is_final, is_outside, ..native.with_front(&front) };

@@ -26,6 +26,7 @@ fn work(number: u64, sample: &Sample) -> Work {
         tid: 0,
         busy_since: Ticks(5),
         description: Arc::new(description),
+        job: None,
         sample: Box::new(sample.clone()),
     }
 }
@@ -98,6 +99,7 @@ fn a_stack_with_a_function_that_has_no_name_may_be_one_inside_the_runtime() {
             note: Vec::new(),
             is_whole: true,
             description: Arc::new(description.remedy(Trouble::Outside, "say when it returns")),
+            job: None,
         };
         assert_eq!(stack.outside().is_some(), is_outside, "{frames:?}");
     }
@@ -123,6 +125,7 @@ fn a_stack_with_the_function_by_which_its_runtime_waits_for_another_thread_or_a_
             note: Vec::new(),
             is_whole: false,
             description: Arc::new(description),
+            job: None,
         };
         let named = stack.with_front(&[]);
         let found = (named.is_thread_wait, named.is_debugger_pause);
@@ -150,6 +153,7 @@ fn a_stack_with_the_runtimes_function_that_gives_the_loop_away_says_so() {
             note: Vec::new(),
             is_whole: true,
             description: Arc::new(description),
+            job: None,
         };
         let told = stack.with_front(&[]).handed_over_in;
         assert_eq!(told.as_deref(), is_told.then_some(function), "{function}");

@@ -7,12 +7,12 @@ use crate::entries::{Entries, Runtime};
 use crate::gc::{Collections, GcKind};
 use crate::heap::{self, HeapGauges};
 use crate::log;
-use crate::poll_metrics::CheckedWord;
+use crate::poll_metrics::{CheckedGrowth, CheckedWord};
 use crate::pool::waits::PoolWaits;
 use crate::recording::Recording;
 use crate::sys::{
-    AsyncIdPlace, Event, Handles, HookCounts, Isolate, MetricsPlace, Running, TraceEvent, TraceSink, UvLoop,
-    Watcher,
+    AsyncIdPlace, Event, Handles, HookCounts, Isolate, MetricsPlace, MicrotaskCount, Running, TraceEvent,
+    TraceSink, UvLoop, Watcher,
 };
 use loopscope_probe::Site;
 use loopscope_probe::gauges::{GaugeId, GaugeType, GaugeUnit};
@@ -33,14 +33,35 @@ struct NodeRuntime {
     has_events: bool,
     uv_loop: UvLoop,
     isolate: Isolate,
+    microtasks: CheckedGrowth,
+    microtask_count: Option<MicrotaskCount>,
 }
 
 impl NodeRuntime {
     fn new(uv_loop: UvLoop, isolate: Isolate) -> NodeRuntime {
         let (place, has_events) = (uv_loop.metrics_place(), uv_loop.events().is_some());
         let (idle, events, id) = <(CheckedWord, CheckedWord, CheckedWord)>::default();
-        let id_place = AsyncIdPlace::find(&isolate);
-        NodeRuntime { uv_loop, isolate, place, has_events, idle, events, id_place, id }
+        let (id_place, microtask_count) = (AsyncIdPlace::find(&isolate), MicrotaskCount::find(&isolate));
+        let microtasks = CheckedGrowth::default();
+        NodeRuntime {
+            uv_loop,
+            isolate,
+            place,
+            has_events,
+            idle,
+            events,
+            id_place,
+            id,
+            microtasks,
+            microtask_count,
+        }
+    }
+
+    /// Has captures say which job runs.
+    #[cold]
+    fn publish_jobs(&self) {
+        self.microtask_count.iter().for_each(MicrotaskCount::publish);
+        self.id_place.iter().for_each(AsyncIdPlace::publish);
     }
 }
 
@@ -63,6 +84,25 @@ impl Runtime for NodeRuntime {
         let Some(place) = &self.id_place else { return self.isolate.async_id() };
         let isolate = &self.isolate;
         Some(self.id.read(|| place.read(), || isolate.async_id().unwrap_or(0)))
+    }
+
+    #[inline]
+    fn drain_begins(&mut self) {
+        if !self.microtasks.is_settled()
+            && let Some(count) = &self.microtask_count
+        {
+            self.microtasks.begins(count.read());
+        }
+    }
+
+    #[inline]
+    fn drain_ended(&mut self, count: u64) {
+        if !self.microtasks.is_settled()
+            && let Some(place) = &self.microtask_count
+            && self.microtasks.ended(place.read(), count)
+        {
+            self.publish_jobs();
+        }
     }
 
     #[inline]

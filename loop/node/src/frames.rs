@@ -22,6 +22,7 @@ use crate::copied_stack::{CopiedStack, INTERPRETER};
 use crate::source_map::{Places, SourceMaps, path_of};
 use crate::sys::{self, Answer, AskedLoop, Captured};
 use loopscope_agent::{AddressSource, AddressStack, Frame, FrameSource, Moment};
+use loopscope_probe::Kind;
 use loopscope_probe::raw::registry;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -206,6 +207,19 @@ impl FrameSource for JavaScript {
         let frames = javascript_of(&asked, moment);
         let mut maps = self.maps(&[asked]);
         frames.into_iter().map(|one| frame(maps.apply(one))).collect()
+    }
+
+    /// A microtask is known by how many have ended before it, a tick by its id: Node has one for each.
+    fn job_of(&self, moment: &Moment) -> Option<u64> {
+        let page = registry::pages().into_iter().find(|page| page.thread().tid == moment.tid)?;
+        let running = page.page().now_values(page.clock().now(), page.clock()).running?;
+        let (finished, id) = sys::sample_jobs(moment.foreign.as_deref());
+        match running.kind.filter(|_| page.page().busy_since() == moment.busy_since)? {
+            Kind::Microtask => finished,
+            // Between two ticks it is 0.
+            Kind::Tick => id.filter(|id| *id > 0),
+            _ => None,
+        }
     }
 }
 

@@ -48,6 +48,41 @@ impl CheckedWord {
     }
 }
 
+/// A word in memory that is to grow by what a function says of a time: how many microtasks have ended, by drains. Looked at
+/// while it is not known whether it does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CheckedGrowth {
+    /// What it was at the begin of that time.
+    begin: u64,
+    equal: u8,
+    has_differed: bool,
+}
+
+impl CheckedGrowth {
+    /// Tells whether it has grown so again and again, or has not once.
+    #[inline]
+    pub fn is_settled(&self) -> bool {
+        self.has_differed || self.equal >= SURE
+    }
+
+    /// The time begins.
+    #[cold]
+    pub fn begins(&mut self, word: u64) {
+        self.begin = word;
+    }
+
+    /// The time has ended, and the word should have grown `by` so much. Returns whether it is the right one, told once.
+    #[cold]
+    pub fn ended(&mut self, word: u64, by: u64) -> bool {
+        match word.checked_sub(self.begin) == Some(by) {
+            // One that has not grown proves nothing.
+            true => self.equal += u8::from(by > 0),
+            false => self.has_differed = true,
+        }
+        !self.has_differed && self.equal >= SURE
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,5 +110,27 @@ mod tests {
             assert_eq!(checked.read(|| 0, || 0), 0);
         }
         assert_eq!(checked, CheckedWord::default());
+    }
+
+    #[test]
+    fn a_word_that_grows_as_it_should_is_it_and_one_that_does_not_never_is() {
+        let mut growth = CheckedGrowth::default();
+        let mut word = 7;
+        for time in 1..=u64::from(SURE) {
+            assert!(!growth.is_settled());
+            growth.begins(word);
+            assert!(!growth.ended(word, 0), "nothing is known of it");
+            growth.begins(word);
+            word += time;
+            assert_eq!(growth.ended(word, time), time == u64::from(SURE));
+        }
+        assert!(growth.is_settled());
+        // The begin of a ring grows so until it is at its end.
+        let mut begin = CheckedGrowth::default();
+        for time in 0..64 {
+            begin.begins((time * 3) % 8);
+            assert!(!begin.ended((time * 3 + 3) % 8, 3));
+        }
+        assert!(begin.is_settled());
     }
 }

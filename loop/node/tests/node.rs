@@ -4,6 +4,8 @@
 mod batches;
 #[path = "node/frameworks.rs"]
 mod frameworks;
+#[path = "node/jobs.rs"]
+mod jobs;
 #[path = "node/metrics.rs"]
 mod metrics;
 mod nodes;

@@ -221,6 +221,7 @@ fn joined(of_page: &Incident, kept: Incident) -> Incident {
         stacks_in: kept.stacks_in,
         captures_failed: kept.captures_failed,
         captures_suppressed: kept.captures_suppressed,
+        jobs_captured: kept.jobs_captured,
         before: kept.before,
         notes: kept.notes.into_iter().chain(of_page.notes.iter().map(note)).collect(),
         ..of_page.clone()

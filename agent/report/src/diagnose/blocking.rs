@@ -7,7 +7,7 @@ use crate::diagnose::finding::{Certainty, Finding, Urgency};
 use crate::diagnose::group_class::{GroupClass, GroupEvidence, is_code, judge, used_words};
 use crate::diagnose::machine::is_starved;
 use crate::duration::show_ns;
-use crate::incident::{Class, Frame, Incident};
+use crate::incident::{Class, Frame, Incident, IncidentKind};
 use crate::words::{
     count, count_of, elsewhere, elsewhere_to_wait, kind_and_place, percent, rate, share, thousands,
 };
@@ -25,6 +25,8 @@ struct StallGroup<'a> {
     cause: Cause,
     /// One long run, rather than many.
     is_single: bool,
+    /// Nobody knows whether it was one or many: it was told as a whole, and captures did not find out.
+    is_unknown_number: bool,
     /// `timer parse_invoices (src/x.rs:40)`.
     culprit: String,
     stalls: Vec<&'a SeenStall>,
@@ -35,20 +37,29 @@ struct StallGroup<'a> {
 fn groups(evidence: &LoopEvidence) -> Vec<StallGroup<'_>> {
     let mut groups: Vec<StallGroup<'_>> = Vec::new();
     for stall in &evidence.stalls {
-        let (culprit, is_single) = (culprit(stall, &evidence.runtime), !stall.is_flood);
+        let culprit = culprit(stall, &evidence.runtime);
+        let captured = if stall.runs.is_none() { single_by_captures(stall, evidence) } else { None };
+        let (cause, is_single) = match captured {
+            Some(true) => (Cause::Callback, true),
+            _ => (stall.cause, !stall.is_flood),
+        };
         let is_same = |group: &&mut StallGroup<'_>| {
-            (group.cause, group.is_single, &group.culprit) == (stall.cause, is_single, &culprit)
+            (group.cause, group.is_single, &group.culprit) == (cause, is_single, &culprit)
         };
         match groups.iter_mut().find(is_same) {
-            Some(group) => group.stalls.push(stall),
+            Some(group) => {
+                group.is_unknown_number &= stall.runs.is_none();
+                group.stalls.push(stall);
+            }
             None => {
                 let is_about = |incident: &&Incident| {
-                    incident.culprit.label == stall.label && incident.cause == stall.cause.name()
+                    incident.culprit.label == stall.label && incident.cause == cause.name()
                 };
                 let incidents = evidence.incidents.iter().filter(is_about).collect();
                 groups.push(StallGroup {
-                    cause: stall.cause,
+                    cause,
                     is_single,
+                    is_unknown_number: stall.runs.is_none() && captured.is_none(),
                     culprit,
                     stalls: vec![stall],
                     incidents,
@@ -58,6 +69,19 @@ fn groups(evidence: &LoopEvidence) -> Vec<StallGroup<'_>> {
     }
     groups.sort_by_key(|group| std::cmp::Reverse(group.total_ns()));
     groups
+}
+
+/// Tells whether captures found one long job in what was told as a whole, or different ones; `None` where they do not say, or
+/// not the same of all its incidents.
+fn single_by_captures(stall: &SeenStall, evidence: &LoopEvidence) -> Option<bool> {
+    let told = evidence.incidents.iter().filter(|incident| incident.culprit.label == stall.label);
+    let mut told = told.filter_map(|incident| match (incident.kind, incident.jobs_captured) {
+        (IncidentKind::Stall, Some(_)) => Some(true),
+        (_, Some(2..)) => Some(false),
+        _ => None,
+    });
+    let first = told.next()?;
+    told.all(|other| other == first).then_some(first)
 }
 
 /// Returns who is to blame: kind and place.
@@ -250,7 +274,7 @@ fn flood(evidence: &LoopEvidence, causes: &[Cause], trouble: Trouble, otherwise:
         };
         let many = if Cause::is_queue(group.cause.name()) { "jobs" } else { &runtime.callback().many };
         let against_many = runtime.remedy_for(trouble).unwrap_or(otherwise);
-        let (headline, remedy) = match group.stalls.iter().all(|stall| stall.runs.is_none()) {
+        let (headline, remedy) = match group.is_unknown_number {
             // What is told as a whole, without a number, may have been one long job.
             true => (
                 format!("is blocked by {} (one or many {many})", group.culprit),

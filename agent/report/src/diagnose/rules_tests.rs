@@ -570,28 +570,9 @@ fn of_a_flood_that_the_recorder_forgot_for_the_most_part_only_what_is_known_has_
     }
 }
 
-#[test]
-fn of_what_is_told_as_a_whole_it_is_not_said_that_it_was_many() {
-    let mut evidence = stalled(Cause::Microtask, Kind::Microtask, 3_000);
-    for stall in &mut evidence.stalls {
-        stall.runs = None;
-    }
-    let findings = diagnose(&[evidence]);
-    assert_eq!((findings.len(), findings[0].rule), (1, "microtask_flood"), "{findings:#?}");
-    let text = text_of(&findings[0]);
-    assert!(text.contains("the longest, of 300 ms, was an unknown number of runs, 100 % of it"), "{text}");
-    // It may as well have been one long job.
-    assert!(text.contains("is blocked by microtask flush"), "{text}");
-    for part in ["(one or many jobs)", "if one of them is long, split it", "if they are many: "] {
-        assert!(text.contains(part), "`{part}` is not in {text}");
-    }
-    assert!(!text.contains("starved"), "{text}");
-    // A drain of one job is one long run.
-    let findings = diagnose(&[stalled(Cause::Callback, Kind::Microtask, 1)]);
-    assert_eq!((findings.len(), findings[0].rule), (1, "blocked"), "{findings:#?}");
-}
-
 #[path = "rules_runtime_tests.rs"]
 mod runtimes;
 #[path = "true_causes_tests.rs"]
 mod true_causes;
+#[path = "unknown_number_tests.rs"]
+mod unknown_number;

@@ -123,6 +123,9 @@ pub struct Incident {
     pub stacks: Vec<StackCount>,
     /// Why a capture brought nothing, a sentence each; equal ones once.
     pub captures_failed: Vec<String>,
+    /// How many different jobs captures found running, of a drain or batch that is told as a whole; `None` where they did not
+    /// tell.
+    pub jobs_captured: Option<u64>,
     /// Captures that were due and not taken, because the loop's budget was used up.
     pub captures_suppressed: u64,
     /// Number of the last incident of the same culprit that has stacks, where this one has none.

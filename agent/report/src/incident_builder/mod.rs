@@ -66,6 +66,8 @@ pub struct IncidentBuilder {
     runtime: Arc<Description>,
     /// The thread sleeps until another one wakes it, as the program wants.
     is_thread_wait: bool,
+    /// Captures have found one job running for longer than the threshold.
+    has_long_job: bool,
 }
 
 impl IncidentBuilder {
@@ -108,6 +110,7 @@ impl IncidentBuilder {
             taken: seen.taken,
             runtime: facts.description,
             is_thread_wait: false,
+            has_long_job: false,
         }
     }
 
@@ -131,6 +134,7 @@ impl IncidentBuilder {
             self.runtime.phase_label(running.phase).clone_into(&mut incident.phase);
         }
         self.tell_groups(&mut labels, now);
+        self.judge_unknown_number();
         let spans = seen.page.open_spans();
         if !spans.is_empty() {
             self.incident.spans = spans.into_iter().map(|open| span(open, &labels)).collect();
@@ -157,6 +161,24 @@ impl IncidentBuilder {
             }
         } else if incident.waiting_in.as_ref() == Some(&name) {
             incident.waiting_in = call.map(str::to_owned);
+        }
+    }
+
+    /// Says what captures have found running in a drain or batch whose number of jobs the page does not tell: so many different
+    /// jobs, of which one was there for `longest_ns`.
+    pub fn set_jobs(&mut self, different: u64, longest_ns: u64) {
+        self.incident.jobs_captured = Some(different);
+        self.has_long_job = longest_ns > self.incident.threshold_ns;
+        self.judge_unknown_number();
+    }
+
+    /// Of how many jobs a drain or batch is, the page may not tell. One that is a stall by itself is not one of many.
+    fn judge_unknown_number(&mut self) {
+        let incident = &mut self.incident;
+        let is_unknown = incident.groups.first().is_some_and(|group| group.count.is_none());
+        if self.has_long_job && is_unknown && incident.kind == IncidentKind::Starvation {
+            (incident.kind, incident.cause) = (IncidentKind::Stall, Cause::Callback.name().to_owned());
+            incident.flood.clear();
         }
     }
 

@@ -61,6 +61,7 @@ impl<R: Runtime> Entries<R> {
             self.inner_drains = self.inner_drains.saturating_add(1);
             return;
         }
+        self.runtime.drain_begins();
         self.poll_has_returned(None);
         self.is_surely_ticks();
         self.drain = match self.frame {
@@ -116,6 +117,7 @@ impl<R: Runtime> Entries<R> {
         if matches!(drain, Drain::None) {
             return;
         }
+        self.runtime.drain_ended(count);
         self.writer.end_many(count);
         match drain {
             Drain::Inside(inside) => self.writer.drain_inside_end(Queue::Microtask, count, inside),

@@ -15,6 +15,14 @@ pub trait Runtime {
         0
     }
 
+    /// V8 begins to drain its queue.
+    fn drain_begins(&mut self) {}
+
+    /// V8 has drained its queue of so many microtasks.
+    fn drain_ended(&mut self, count: u64) {
+        let _ = count;
+    }
+
     /// How many of these are read in libuv's and Node's own memory by now.
     fn read_in_place(&self) -> usize {
         0

@@ -6,6 +6,7 @@
 //!
 //! That it is so is checked by the caller: the number must have been what the function returned, again and again.
 
+use super::sampler;
 use super::symbols::{self, Missing, functions};
 use super::v8::Isolate;
 use libc::c_void;
@@ -50,6 +51,19 @@ impl AsyncIdPlace {
         Some(AsyncIdPlace { id: std::ptr::with_exposed_provenance(usize::try_from(address).ok()?) })
     }
 
+    /// Has captures of this thread say it, too, where the array looks like that of ids.
+    pub(crate) fn publish(&self) {
+        // SAFETY: as in `read`; the buffer says that it has so many numbers.
+        let numbers = unsafe { self.id.cast::<[f64; NUMBERS as usize]>().read_volatile() };
+        if !are_ids(numbers) {
+            return;
+        }
+        // SAFETY: gettid only returns the calling thread's id.
+        let tid = unsafe { libc::gettid() } as u32;
+        // SAFETY: the array is there for as long as the environment, with which the thread is listed no more.
+        unsafe { sampler::set_id(tid, self.id) };
+    }
+
     /// Returns the id.
     #[inline]
     pub(crate) fn read(&self) -> u64 {
@@ -58,6 +72,16 @@ impl AsyncIdPlace {
         // None is below 0, and to a signed number it is but one instruction.
         id as i64 as u64
     }
+}
+
+/// Tells whether these may be what runs, what caused it, the newest resource, and what causes the next, or -1.
+fn are_ids([id, cause, newest, next]: [f64; NUMBERS as usize]) -> bool {
+    let all_whole = [id, cause, newest, next].iter().all(|number| number.fract() == 0.0);
+    all_whole
+        && newest >= 1.0
+        && (0.0..=newest).contains(&id)
+        && (0.0..=newest).contains(&cause)
+        && next >= -1.0
 }
 
 /// Returns where an environment of these words has the id that runs now; `None` where no buffer looks so, or has another number.
@@ -92,5 +116,22 @@ mod tests {
             assert_eq!(address_of_id(&words, isolate, 17, read), None, "{words:x?}");
         }
         assert_eq!(address_of_id(&buffer(0x200)[..3], isolate, 17, read), None);
+    }
+
+    #[test]
+    fn ids_are_whole_and_none_is_newer_than_the_newest() {
+        assert!(are_ids([0.0, 0.0, 1.0, -1.0]) && are_ids([7.0, 3.0, 9.0, 7.0]));
+        for numbers in [
+            [0.0, 0.0, 0.0, -1.0],
+            [10.0, 3.0, 9.0, -1.0],
+            [7.0, 10.0, 9.0, -1.0],
+            [7.5, 3.0, 9.0, -1.0],
+            [-1.0, 3.0, 9.0, -1.0],
+            [7.0, 3.0, 9.0, -2.0],
+            [7.0, 3.0, f64::INFINITY, -1.0],
+            [f64::NAN; 4],
+        ] {
+            assert!(!are_ids(numbers), "{numbers:?}");
+        }
     }
 }

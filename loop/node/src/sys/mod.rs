@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | `allocator` | memory of this addon | |
 //! | `async_id_place` | the id of what runs, in Node's environment | what Node's own function says, again and again; read by system call first |
+//! | `microtask_count` | how many microtasks have ended, in V8's queue | what V8 says at the end of each drain, again and again; read by system call first |
 //! | `symbols` | functions by name | the symbol is there |
 //! | `napi` | Node's C interface for addons | part of Node's stable interface |
 //! | `module` | functions that JavaScript calls | |
@@ -31,6 +32,7 @@ mod current;
 mod event;
 mod hook_counts;
 mod js_callback;
+mod microtask_count;
 mod module;
 mod napi;
 mod pool_memory;
@@ -49,11 +51,12 @@ pub use event::{Event, HeapFigures, TraceEvent};
 pub(crate) use event::{Running, Watcher};
 pub(crate) use hook_counts::HookCounts;
 pub(crate) use js_callback::{next_text, tell_all, unlisten};
+pub(crate) use microtask_count::MicrotaskCount;
 pub(crate) use module::{Caller, Named, own_name, register};
 pub use pool_memory::PoolAddresses;
 pub(crate) use pool_memory::PoolMemory;
 pub(crate) use probe_job::ProbeJob;
-pub(crate) use sampler::parts as sample_parts;
+pub(crate) use sampler::{jobs as sample_jobs, parts as sample_parts};
 pub(crate) use stack_trace::{Answer, AskedLoop, Captured, all_loops, loop_of};
 pub use symbols::Missing;
 pub(crate) use symbols::is_in_file;

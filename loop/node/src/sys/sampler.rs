@@ -17,8 +17,8 @@ functions! {
     }
 }
 
-/// Words before the addresses: V8's state, and the [`ThreadUse`] then.
-const WORDS_BEFORE: usize = 3;
+/// Words before the addresses: V8's state, the [`ThreadUse`] then, and which job ran.
+const WORDS_BEFORE: usize = 5;
 
 /// What a thread has used of the system so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,10 +46,18 @@ impl ThreadUse {
 /// wrote nothing.
 pub(crate) fn parts(words: Option<&[u64]>) -> (Option<ThreadUse>, &[u64]) {
     match words {
-        Some([_state, cpu_ns, waits, addresses @ ..]) => {
+        Some([_state, cpu_ns, waits, _finished, _id, addresses @ ..]) => {
             (Some(ThreadUse { cpu_ns: *cpu_ns, waits: *waits }), addresses)
         }
         _ => (None, &[]),
+    }
+}
+
+/// Returns how many microtasks had ended when [`sample`] wrote this, and the id of what ran then, as far as they are known.
+pub(crate) fn jobs(words: Option<&[u64]>) -> (Option<u64>, Option<u64>) {
+    match words {
+        Some([_, _, _, finished, id, ..]) => (finished.checked_sub(1), id.checked_sub(1)),
+        _ => (None, None),
     }
 }
 
@@ -64,6 +72,55 @@ const INFO_STATE: usize = 4;
 /// Whose isolate runs on which thread. A thread's own entry is written by it alone, and read by its handler.
 static ISOLATES: [(AtomicU32, AtomicPtr<c_void>); THREADS] =
     [const { (AtomicU32::new(0), AtomicPtr::new(null_mut())) }; THREADS];
+/// Where these threads have the words that tell which job runs; null where that is not known.
+static JOBS: [JobWords; THREADS] = [const { JobWords::none() }; THREADS];
+
+/// Where a thread has how many microtasks have ended, and the id of what runs.
+struct JobWords {
+    finished: AtomicPtr<i64>,
+    id: AtomicPtr<f64>,
+}
+
+impl JobWords {
+    const fn none() -> JobWords {
+        JobWords { finished: AtomicPtr::new(null_mut()), id: AtomicPtr::new(null_mut()) }
+    }
+
+    /// Returns each plus one; 0 where it is not known.
+    fn read(&self) -> [u64; 2] {
+        let (finished, id) = (self.finished.load(Ordering::Acquire), self.id.load(Ordering::Acquire));
+        // SAFETY: `set_finished` is given a place that this thread's V8 keeps for as long as the thread is listed, and this runs on
+        // the thread, in a handler: nobody else writes it meanwhile.
+        let finished = (!finished.is_null()).then(|| unsafe { finished.read_volatile() });
+        // SAFETY: the same of `set_id` and Node.
+        let id = (!id.is_null()).then(|| unsafe { id.read_volatile() });
+        [finished.map_or(0, |finished| finished as u64 + 1), id.map_or(0, |id| id as i64 as u64 + 1)]
+    }
+}
+
+/// Notes where this thread has how many microtasks have ended.
+///
+/// # Safety
+/// It can be read there for as long as the thread is listed.
+pub(super) unsafe fn set_finished(tid: u32, place: *const i64) {
+    if let Some(at) = place_of(tid) {
+        JOBS[at].finished.store(place.cast_mut(), Ordering::Release);
+    }
+}
+
+/// Notes where this thread has the id of what runs.
+///
+/// # Safety
+/// As [`set_finished`].
+pub(super) unsafe fn set_id(tid: u32, place: *const f64) {
+    if let Some(at) = place_of(tid) {
+        JOBS[at].id.store(place.cast_mut(), Ordering::Release);
+    }
+}
+
+fn place_of(tid: u32) -> Option<usize> {
+    ISOLATES.iter().position(|(thread, _)| thread.load(Ordering::Relaxed) == tid)
+}
 /// V8's walk; 0 until it was found.
 static WALK: AtomicUsize = AtomicUsize::new(0);
 
@@ -120,9 +177,11 @@ pub(super) fn addresses(isolate: *mut c_void) -> Vec<u64> {
 
 /// The isolate of this thread ends.
 pub(super) fn remove(tid: u32) {
-    for (thread, isolate) in &ISOLATES {
+    for ((thread, isolate), jobs) in ISOLATES.iter().zip(&JOBS) {
         if thread.load(Ordering::Acquire) == tid {
             isolate.store(null_mut(), Ordering::Release);
+            jobs.finished.store(null_mut(), Ordering::Release);
+            jobs.id.store(null_mut(), Ordering::Release);
             thread.store(0, Ordering::Release);
         }
     }
@@ -141,8 +200,8 @@ fn is_stack_small() -> bool {
 unsafe extern "C" fn sample(registers: *const SamplerRegisters, words: *mut u64, room: usize) -> usize {
     // SAFETY: gettid only returns the calling thread's id.
     let tid = unsafe { libc::gettid() } as u32;
-    let known = ISOLATES.iter().find(|(thread, _)| thread.load(Ordering::Relaxed) == tid);
-    let isolate = known.map_or(null_mut(), |(_, isolate)| isolate.load(Ordering::Acquire));
+    let Some(at) = place_of(tid) else { return 0 };
+    let isolate = ISOLATES[at].1.load(Ordering::Acquire);
     let walk = WALK.load(Ordering::Acquire);
     if isolate.is_null() || walk == 0 || room <= WORDS_BEFORE || is_stack_small() {
         return 0;
@@ -157,7 +216,9 @@ unsafe extern "C" fn sample(registers: *const SamplerRegisters, words: *mut u64,
     // SAFETY: the isolate is this thread's and alive; V8 writes at most so many words, and a structure smaller than ours.
     unsafe { walk(isolate, &raw const state, frames, room, &raw mut info) };
     let ThreadUse { cpu_ns, waits } = ThreadUse::now();
-    let before: [u64; WORDS_BEFORE] = [info[INFO_STATE] as u64 & u64::from(u32::MAX), cpu_ns, waits];
+    let [finished, id] = JOBS[at].read();
+    let state = info[INFO_STATE] as u64 & u64::from(u32::MAX);
+    let before: [u64; WORDS_BEFORE] = [state, cpu_ns, waits, finished, id];
     // SAFETY: there is room for so many words, and more.
     unsafe { words.cast::<[u64; WORDS_BEFORE]>().write(before) };
     WORDS_BEFORE + info[INFO_FRAMES].min(room)
@@ -170,8 +231,16 @@ mod tests {
     #[test]
     fn what_a_sample_says_is_taken_apart() {
         let at = ThreadUse { cpu_ns: 5, waits: 6 };
-        assert_eq!(parts(Some(&[1, 5, 6, 70, 80])), (Some(at), &[70, 80][..]));
-        assert_eq!(parts(Some(&[1, 5, 6])), (Some(at), &[][..]));
+        assert_eq!(parts(Some(&[1, 5, 6, 7, 8, 70, 80])), (Some(at), &[70, 80][..]));
+        assert_eq!(parts(Some(&[1, 5, 6, 7, 8])), (Some(at), &[][..]));
         assert_eq!((parts(Some(&[1])), parts(None)), ((None, &[][..]), (None, &[][..])));
+    }
+
+    #[test]
+    fn what_is_not_known_of_jobs_is_not_said() {
+        let jobs = |finished, id| jobs(Some(&[1, 5, 6, finished, id, 70]));
+        assert_eq!((jobs(7, 1), jobs(0, 3)), ((Some(6), Some(0)), (None, Some(2))));
+        assert_eq!((jobs(7, 0), super::jobs(None)), ((Some(6), None), (None, None)));
+        assert_eq!(super::jobs(Some(&[1, 5])), (None, None));
     }
 }
