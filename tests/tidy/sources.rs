@@ -56,6 +56,7 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("loop/node/src/sys/current.rs", "the adapter of this thread, by a pointer without destructor"),
     ("loop/node/src/sys/hook_counts.rs", "counters that Node shares with its JavaScript"),
     ("loop/node/src/sys/js_callback.rs", "Node's interface for functions that any thread has called"),
+    ("loop/node/src/sys/microtask_count.rs", "a number of V8's queue of microtasks"),
     ("loop/node/src/sys/module.rs", "functions that Node calls"),
     ("loop/node/src/sys/napi.rs", "Node's interface for addons"),
     ("loop/node/src/sys/probe_job.rs", "a job of ours in libuv's pool"),

@@ -188,7 +188,10 @@ fn flood(incident: &Incident, room: LineRoom) -> String {
         dependency_path(file).map_or_else(|| summary.clone(), |short| summary.replace(file.as_str(), short));
     // A summary of many mostly names them itself.
     let is_whole = detail == Detail::Whole;
-    let most = match is_whole && !label.is_empty() && summary.contains(label.as_str()) {
+    // A queue of the runtime's own is what the jobs are of, and no place.
+    let is_queue = says_kind(&incident.culprit.kind, label);
+    let is_named = is_whole && !label.is_empty() && summary.contains(label.as_str());
+    let most = match is_queue || is_named {
         true => String::new(),
         false if detail < Detail::WithoutSummary => format!(" in {culprit}"),
         false => format!(", most of the time in {culprit}"),

@@ -266,6 +266,10 @@ fn of_an_unknown_number_it_is_not_said_that_they_are_many() {
     known.summary = "412 entries of 250 \u{b5}s: 412 x nextTick queue".into();
     let line = message(Moment::Begin, &known);
     assert!(line.starts_with("loop main starved for 103 ms by nextTick jobs (412 entries of"), "{line}");
+    known.summary = "412 entries of 250 \u{b5}s: 52 x timers".into();
+    // Of a runtime's own queue they are, and it is no place besides.
+    let end = "starved by nextTick jobs, after timers, computing in sum_amounts (x.rs:61) [4711-3]";
+    assert!(message(Moment::End, &known).ends_with(end), "{}", message(Moment::End, &known));
 }
 
 #[test]

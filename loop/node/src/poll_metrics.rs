@@ -7,6 +7,8 @@
 
 /// After so many equal values in a row the word is taken for it.
 const SURE: u8 = 16;
+/// After so many times in which a word has grown as it should it is taken for it: other words do not grow so.
+const SURELY_GROWN: u8 = 4;
 
 /// One figure, of which a function is asked, or a word in memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,7 +64,7 @@ impl CheckedGrowth {
     /// Tells whether it has grown so again and again, or has not once.
     #[inline]
     pub fn is_settled(&self) -> bool {
-        self.has_differed || self.equal >= SURE
+        self.has_differed || self.equal >= SURELY_GROWN
     }
 
     /// The time begins.
@@ -79,7 +81,7 @@ impl CheckedGrowth {
             true => self.equal += u8::from(by > 0),
             false => self.has_differed = true,
         }
-        !self.has_differed && self.equal >= SURE
+        !self.has_differed && self.equal >= SURELY_GROWN
     }
 }
 
@@ -116,13 +118,13 @@ mod tests {
     fn a_word_that_grows_as_it_should_is_it_and_one_that_does_not_never_is() {
         let mut growth = CheckedGrowth::default();
         let mut word = 7;
-        for time in 1..=u64::from(SURE) {
+        for time in 1..=u64::from(SURELY_GROWN) {
             assert!(!growth.is_settled());
             growth.begins(word);
             assert!(!growth.ended(word, 0), "nothing is known of it");
             growth.begins(word);
             word += time;
-            assert_eq!(growth.ended(word, time), time == u64::from(SURE));
+            assert_eq!(growth.ended(word, time), time == u64::from(SURELY_GROWN));
         }
         assert!(growth.is_settled());
         // The begin of a ring grows so until it is at its end.

@@ -26,7 +26,7 @@ async function use(times) {
 }
 
 whenWatched(async () => {
-  await use(100);
+  await use(20);
   setTimeout(() => {
     faults[process.argv[2]]();
     setTimeout(() => console.log(JSON.stringify(loopscope.counts())), 300);
