@@ -152,12 +152,13 @@ pub(super) fn set(watcher: Box<dyn Watcher>) {
     note_main_thread();
     let _ = OWNER.try_with(|owner| {
         let watcher = NonNull::from(Box::leak(watcher));
-        drop(owner.take());
-        owner.0.set(Some(watcher));
         with_state(|state| {
             state.told.set(Some(watcher));
             state.own.set(Some(watcher));
         });
+        let before = owner.take();
+        owner.0.set(Some(watcher));
+        drop(before);
     });
 }
 
