@@ -1,7 +1,6 @@
 //! One loop of Node that is watched: what is hooked in it, and what each event does beside what the page is told.
 
 use crate::ablation::Ablation;
-use crate::checkpoint_hook::CheckpointHook;
 use crate::counts;
 use crate::entries::{Entries, Runtime};
 use crate::gc::{Collections, GcKind};
@@ -123,8 +122,6 @@ impl Runtime for NodeRuntime {
 #[derive(Clone, Copy, Debug, Default)]
 struct Hooked {
     entries: bool,
-    /// V8's checkpoints, where they can be hooked.
-    checkpoints: CheckpointHook,
     gc: bool,
     trace: Option<&'static TraceSink>,
 }
@@ -236,7 +233,7 @@ impl Adapter {
     fn hook(&mut self) {
         self.hooked.entries = !self.left_out.entries && self.isolate.hook_entries().is_ok();
         if !self.left_out.checkpoints && self.can_hook_checkpoints() {
-            self.hooked.checkpoints.enable();
+            self.entries.checkpoint_hook.enable();
         }
         self.hooked.gc = !self.left_out.gc
             && match self.isolate.hook_gc() {
@@ -265,7 +262,7 @@ impl Adapter {
         if std::mem::take(&mut self.hooked.entries) {
             self.isolate.unhook_entries();
         }
-        if self.hooked.checkpoints.disable() {
+        if self.entries.checkpoint_hook.disable() {
             self.change_checkpoints();
         }
         if std::mem::take(&mut self.hooked.gc) {
@@ -273,17 +270,17 @@ impl Adapter {
         }
     }
 
-    /// Hooks V8's checkpoints where they part what runs: see [`CheckpointHook`].
+    /// Hooks V8's checkpoints where they part what runs: see `checkpoint_hook`.
     #[inline]
     fn follow_checkpoints(&mut self) {
-        if self.hooked.checkpoints.is_to_change(self.entries.needs_checkpoints()) {
+        if self.entries.checkpoint_hook.is_to_change(self.entries.needs_checkpoints()) {
             self.change_checkpoints();
         }
     }
 
     #[inline(never)]
     fn change_checkpoints(&mut self) {
-        match self.hooked.checkpoints.change() {
+        match self.entries.checkpoint_hook.change() {
             true => self.isolate.hook_checkpoints(),
             false => self.isolate.unhook_checkpoints(),
         }
@@ -385,7 +382,7 @@ impl Watcher for Adapter {
 
     fn checkpoint(&mut self) -> bool {
         let is_in_ticks = self.entries.is_in_ticks();
-        self.hooked.checkpoints.came(self.entries.needs_checkpoints(), is_in_ticks);
+        self.entries.checkpoint_hook.came(self.entries.needs_checkpoints(), is_in_ticks);
         self.entries.tell(Event::Checkpoint);
         self.follow_checkpoints();
         self.entries.is_in_entry()

@@ -30,14 +30,14 @@ pub(crate) struct SpanContext {
     pub(crate) page: PageRef,
     /// The node that time goes to; `None` outside frames, and until the frame's first span.
     pub(crate) path: Cell<Option<PathId>>,
-    depth: Cell<u32>,
+    /// Spans that were entered between two frames and are open.
+    pub(crate) outer: Cell<u32>,
     pub(crate) clock: Clock,
     pub(crate) pen: WriteToken<LoopOwned>,
     /// Up to where the frame's time is charged; meaningful once `path` is known.
     charged: Cell<Ticks>,
-    /// Spans that were entered between two frames and are open.
-    pub(crate) outer: Cell<u32>,
-    /// So many of them are the outermost of the frame that runs.
+    depth: Cell<u32>,
+    /// So many of those between two frames are the outermost of the frame that runs.
     carried: Cell<u32>,
     /// The number of the stack that they are on; 0 where there was none yet.
     stack: Cell<u64>,

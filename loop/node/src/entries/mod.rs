@@ -39,10 +39,12 @@ use scopes::{Entered, Scope, Scopes};
 use sites::Sites;
 use startup::Start;
 
+use crate::checkpoint_hook::CheckpointHook;
 use crate::names::{Class, NameId, Named, Names, Resources};
 use crate::recording::Recording;
 pub use crate::sys::{Event, TraceEvent, TraceName};
 use loopscope_probe::{Clock, Kind, Phase, Queue, SiteId, TaskTimes, Ticks, Writer};
+use std::mem::offset_of;
 
 /// What runs, as the page was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,20 +95,22 @@ pub struct Entries<R> {
     /// Turns for which it is listened to what Node tells of its own immediates: it has had some.
     natives_turns: u16,
     has_polled: bool,
+    /// Whether V8's checkpoints are hooked: the adapter's, which follows it at the begin and the end of each entry.
+    pub(crate) checkpoint_hook: CheckpointHook,
+    recording: Option<Box<Recording>>,
     drain: Drain,
     /// The resource that the entry before was for, where that was one of the poll's and outside of any scope; 0 for none, and once
     /// a scope is closed, or something else begins. See [`Entries::goes_on`]. `UNKNOWN` where a drain came before, or it has no name.
     resource: u64,
-    /// What that entry was.
-    resource_entry: (Kind, SiteId),
-    recording: Option<Box<Recording>>,
+    /// The batch that runs; none where what runs is no batch. Whether there is one is the last word of the first line.
+    batch: Option<Batch>,
     names: Names,
     scopes: Scopes,
-    /// The batch that runs; none where what runs is no batch.
-    batch: Option<Batch>,
     /// Since when the loop is in its poll, until it is known that it has returned.
     parked: Option<Ticks>,
     start: Start,
+    /// What the entry for [`Entries::resource`] was.
+    resource_entry: (Kind, SiteId),
     sites: Sites,
     resources: Resources,
     writer: Writer,
@@ -122,6 +126,12 @@ pub struct Entries<R> {
     /// Jobs that were made for the pool.
     pool_jobs: u64,
 }
+
+// The end of an entry needs the first line and the writer's, whatever the entry is; scopes are on the second.
+const _: () = {
+    assert!(offset_of!(Entries<()>, batch) < 64);
+    assert!(offset_of!(Entries<()>, scopes) + size_of::<Scopes>() <= 128);
+};
 
 impl<R: Runtime> Entries<R> {
     /// Begins within the main script: an entry runs, and nobody is to be warned of it before the first poll.
@@ -170,6 +180,7 @@ impl<R: Runtime> Entries<R> {
             start,
             batch: None,
             has_checkpoints: false,
+            checkpoint_hook: CheckpointHook::default(),
             is_parted: false,
             is_round_sure: false,
             is_thrown: false,

@@ -4,7 +4,8 @@
 //! threads that have no loop. What owns the watcher is another variable, whose destructor clears the pointer first.
 //!
 //! A thread's variables of a library that was loaded later are found by a call, some nanoseconds each time. So what every
-//! event needs is one variable, and that of the main thread is found by comparing a register.
+//! event needs is one variable, and that of the main thread is found by comparing a register. It is one line of the cache, as
+//! between two events the program's own work drives out of the nearest one whatever is not its own.
 
 use super::event::{Event, TraceEvent, Watcher};
 use super::{js_callback, napi};
@@ -13,23 +14,35 @@ use libc::c_void;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::ptr::{null, null_mut};
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::ptr::{NonNull, null_mut};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What every event on this thread needs.
 struct LoopState {
     /// JavaScript is entered, and this thread's watcher knows.
     is_entered: Cell<bool>,
-    /// Who is told of events; null where nobody is.
-    told: Cell<*const Shared>,
+    /// The watcher is called at this moment.
+    is_in_use: Cell<bool>,
+    /// Who is told of events; nobody where there is none.
+    told: Cell<Option<Pointer>>,
     /// This thread's watcher, also while it is told nothing.
-    own: Cell<*const Shared>,
+    own: Cell<Option<Pointer>>,
+}
+
+/// Where a watcher is.
+type Pointer = NonNull<dyn Watcher>;
+
+impl LoopState {
+    const fn new() -> LoopState {
+        let (is_entered, is_in_use) = (Cell::new(false), Cell::new(false));
+        LoopState { is_entered, is_in_use, told: Cell::new(None), own: Cell::new(None) }
+    }
 }
 
 thread_local! {
-    static STATE: LoopState =
-        const { LoopState { is_entered: Cell::new(false), told: Cell::new(null()), own: Cell::new(null()) } };
-    static OWNER: Owner = const { Owner(RefCell::new(None)) };
+    /// Of a thread that is not the main one.
+    static STATE: LoopState = const { LoopState::new() };
+    static OWNER: Owner = const { Owner(Cell::new(None)) };
     /// Handles of ours that are in this thread's loop, running or stopped: whoever started them may be gone.
     static HANDLES: RefCell<Vec<OpenHandle>> = const { RefCell::new(Vec::new()) };
     /// How many of this thread's are being closed.
@@ -59,19 +72,36 @@ pub(super) struct Forget {
     pub(super) code: fn(),
 }
 
-/// The thread pointer of the main thread, once it has a watcher; 0 before. Written by that thread, and another one never has the
-/// same value, so that nothing need be ordered.
-static MAIN_THREAD: AtomicUsize = AtomicUsize::new(0);
-/// That thread's [`STATE`], stored before.
-static MAIN_STATE: AtomicPtr<LoopState> = AtomicPtr::new(null_mut());
+/// The main thread's state, and how it is known.
+#[repr(C, align(64))]
+struct MainState {
+    /// The thread pointer of the main thread, once it has a watcher; 0 before. Written by that thread, and another one never has the
+    /// same value, so that nothing need be ordered.
+    thread: AtomicUsize,
+    state: LoopState,
+}
 
-type Shared = RefCell<Box<dyn Watcher>>;
+// SAFETY: `with_state` uses the state on the one thread whose pointer `note_main_thread` has stored.
+unsafe impl Sync for MainState {}
 
-struct Owner(RefCell<Option<Box<Shared>>>);
+static MAIN: MainState = MainState { thread: AtomicUsize::new(0), state: LoopState::new() };
+
+/// This thread's watcher, made by `Box::into_raw`.
+struct Owner(Cell<Option<Pointer>>);
+
+impl Owner {
+    fn take(&self) -> Option<Box<dyn Watcher>> {
+        let watcher = self.0.take()?;
+        // SAFETY: `set` made it of a box, and whoever takes it out of here is the only one. Nobody else has the pointer any more, or
+        // uses it: the callers have cleared the thread's state, and do not come here while the watcher is in use.
+        Some(unsafe { Box::from_raw(watcher.as_ptr()) })
+    }
+}
 
 impl Drop for Owner {
     fn drop(&mut self) {
         clear();
+        drop(self.take());
     }
 }
 
@@ -95,12 +125,7 @@ fn thread_pointer() -> usize {
 /// Calls `f` with this thread's variable.
 #[inline(always)]
 fn with_state<R>(f: impl FnOnce(&LoopState) -> R) -> R {
-    if thread_pointer() == MAIN_THREAD.load(Ordering::Relaxed) {
-        // SAFETY: `note_main_thread` stored the address of this thread's variable, which lasts as long as the process.
-        f(unsafe { &*MAIN_STATE.load(Ordering::Relaxed) })
-    } else {
-        STATE.with(f)
-    }
+    if thread_pointer() == MAIN.thread.load(Ordering::Relaxed) { f(&MAIN.state) } else { STATE.with(f) }
 }
 
 /// Makes the main thread's variable found without a call.
@@ -108,8 +133,7 @@ fn note_main_thread() {
     // SAFETY: gettid only returns the calling thread's id.
     let is_main = unsafe { libc::gettid() } as u32 == std::process::id();
     if is_main {
-        STATE.with(|state| MAIN_STATE.store((&raw const *state).cast_mut(), Ordering::Relaxed));
-        MAIN_THREAD.store(thread_pointer(), Ordering::Relaxed);
+        MAIN.thread.store(thread_pointer(), Ordering::Relaxed);
     }
 }
 
@@ -127,48 +151,56 @@ pub(super) fn end_with_environment(forget: Forget, add: impl FnOnce() -> *mut c_
 pub(super) fn set(watcher: Box<dyn Watcher>) {
     note_main_thread();
     let _ = OWNER.try_with(|owner| {
-        let boxed = Box::new(RefCell::new(watcher));
+        let watcher = NonNull::from(Box::leak(watcher));
         with_state(|state| {
-            state.told.set(&raw const *boxed);
-            state.own.set(&raw const *boxed);
+            state.told.set(Some(watcher));
+            state.own.set(Some(watcher));
         });
-        *owner.0.borrow_mut() = Some(boxed);
+        let before = owner.take();
+        owner.0.set(Some(watcher));
+        drop(before);
     });
 }
 
 /// Tells whether this thread has one.
 pub(super) fn is_set() -> bool {
-    with_state(|state| !state.own.get().is_null())
+    with_state(|state| state.own.get().is_some())
 }
 
 /// This thread has none any more.
 fn clear() {
     with_state(|state| {
-        state.told.set(null());
-        state.own.set(null());
+        state.told.set(None);
+        state.own.set(None);
     });
 }
 
 /// Tells this thread's watcher nothing, or events again.
 pub(super) fn mute(is_muted: bool) {
-    with_state(|state| state.told.set(if is_muted { null() } else { state.own.get() }));
+    with_state(|state| state.told.set(if is_muted { None } else { state.own.get() }));
 }
 
 /// Calls `f` with the watcher at this address; `None` where there is none, or it is in use: something of ours led back to us.
 /// A panic does not leave this function: the thread's loop is not told any more from then on.
 #[inline(always)]
-fn with_shared<R>(shared: *const Shared, f: impl FnOnce(&mut dyn Watcher) -> R) -> Option<R> {
-    if shared.is_null() {
+fn with_watcher<R>(
+    state: &LoopState,
+    watcher: Option<Pointer>,
+    f: impl FnOnce(&mut dyn Watcher) -> R,
+) -> Option<R> {
+    let mut watcher = watcher?;
+    if state.is_in_use.replace(true) {
         return None;
     }
-    // SAFETY: `set` stored the address of a box that `OWNER` of this thread holds; whoever takes the box out, or drops it,
-    // clears the pointers first (`take`, `Owner::drop`).
-    let shared = unsafe { &*shared };
-    let mut watcher = shared.try_borrow_mut().ok()?;
-    match catch_unwind(AssertUnwindSafe(|| f(&mut **watcher))) {
+    let called = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: `set` stored the address of what `OWNER` of this thread has; whoever takes that out clears the state's pointers
+        // first, and not while the watcher is in use (`take`, `Owner::drop`). It is in use here only.
+        f(unsafe { watcher.as_mut() })
+    }));
+    state.is_in_use.set(false);
+    match called {
         Ok(result) => Some(result),
         Err(panic) => {
-            drop(watcher);
             give_up_after(panic);
             None
         }
@@ -187,12 +219,12 @@ fn give_up_after(panic: Box<dyn Any + Send>) {
 /// Calls `f` with this thread's watcher where it is told of events.
 #[inline]
 pub(super) fn with<R>(f: impl FnOnce(&mut dyn Watcher) -> R) -> Option<R> {
-    with_shared(with_state(|state| state.told.get()), f)
+    with_state(|state| with_watcher(state, state.told.get(), f))
 }
 
 /// [`with`], also where it is told nothing.
 pub(super) fn with_own<R>(f: impl FnOnce(&mut dyn Watcher) -> R) -> Option<R> {
-    with_shared(with_state(|state| state.own.get()), f)
+    with_state(|state| with_watcher(state, state.own.get(), f))
 }
 
 /// Tells this thread's watcher of an event.
@@ -204,7 +236,7 @@ pub(super) fn tell(event: Event) {
 /// Calls `f` with the watcher, which returns whether JavaScript is entered.
 #[inline(always)]
 fn tell_in(state: &LoopState, f: impl FnOnce(&mut dyn Watcher) -> bool) {
-    let is_entered = with_shared(state.told.get(), f).unwrap_or(false);
+    let is_entered = with_watcher(state, state.told.get(), f).unwrap_or(false);
     state.is_entered.set(is_entered);
 }
 
@@ -236,11 +268,11 @@ pub(super) fn tell_checkpoint() {
     with_state(|state| tell_in(state, |watcher| watcher.checkpoint()));
 }
 
-/// Takes this thread's watcher away: nothing is told from now on.
+/// Takes this thread's watcher away: nothing is told from now on. `None` where there is none, or it is in use.
 pub(super) fn take() -> Option<Box<dyn Watcher>> {
     clear();
-    let boxed = OWNER.try_with(|owner| owner.0.try_borrow_mut().ok()?.take()).ok()??;
-    Some(boxed.into_inner())
+    let is_in_use = with_state(|state| state.is_in_use.get());
+    if is_in_use { None } else { OWNER.try_with(Owner::take).ok()? }
 }
 
 #[cold]

@@ -50,7 +50,7 @@ if (!isMainThread) {
   setTimeout(() => console.log('too late'), 60000);
 } else if (how === 'exit-in-listener') {
   require(process.env.LOOPSCOPE_INDEX).onStall(() => { console.log('stalled'); process.exit(6); });
-  setTimeout(() => { for (const end = Date.now() + 300; Date.now() < end;); }, 20);
+  require('./watched.cjs')(() => { for (const end = Date.now() + 300; Date.now() < end;); });
   setTimeout(() => console.log('too late'), 60000);
 } else if (how === 'exit-in-before-exit') {
   process.on('beforeExit', () => process.exit(4));
