@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// The agent looks this often at a worker that was attached to and is busy, in nanoseconds: a busy period begins so
 /// much late, and a stall is to be told within 10 ms. Most of a look's cost is to wake the agent.
-const LOOK_NS: u64 = 9_000_000;
+const LOOK_NS: u64 = 9_500_000;
 /// A worker of which is not known when it was busy, or who runs it, is looked at this often, in nanoseconds.
 const TURN_LOOK_NS: u64 = 10_000_000;
 /// A worker with hooks rings when it wakes. A busy period that is so old at a look is looked at so soon again, in nanoseconds: the
