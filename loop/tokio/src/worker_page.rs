@@ -58,6 +58,13 @@ pub(crate) struct Known {
 impl Known {
     /// Nothing yet.
     pub(crate) const NOTHING: Known = Known { lane: 0, site: SiteId::NONE, call: Ticks::NONE };
+
+    /// Tells whether the site was found on another page than that of `before`.
+    #[cfg_attr(not(feature = "tower"), allow(dead_code, reason = "for services"))]
+    #[inline(always)]
+    pub(crate) fn is_of_another_lane(&self, before: Known) -> bool {
+        self.lane != before.lane
+    }
 }
 
 /// One page of the calling thread.
