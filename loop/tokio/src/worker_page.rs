@@ -355,8 +355,8 @@ impl WorkerPages {
     fn switch_to_hooked(&mut self, hooks: &Arc<HookState>, runtime: Option<Arc<WatchedRuntime>>) -> bool {
         // Who was attached to first is watched by its counters: what the thread told would come twice.
         let Some(runtime) = runtime.filter(|runtime| runtime.is_hooked) else { return false };
-        let is_it = |lane: &Box<WorkerPage>| lane.tier == Tier::Hooked && lane.is_of(&runtime);
-        if !self.current.as_ref().is_some_and(is_it) {
+        let is_it = |lane: &WorkerPage| lane.tier == Tier::Hooked && lane.is_of(&runtime);
+        if !self.current.as_deref().is_some_and(is_it) {
             self.switch_to(&runtime, Tier::Hooked);
             self.left = Weak::new();
         }
@@ -425,11 +425,11 @@ fn hook(
 ) {
     with_lanes(|lanes| {
         // Its page has the hooks: so they are the same ones where they are at the same address.
-        let is_current = |lane: &Box<WorkerPage>| {
+        let is_current = |lane: &WorkerPage| {
             let is_own = lane.hooks.as_ref().is_some_and(|known| Arc::ptr_eq(known, hooks));
             is_own && !lane.worker.is_left()
         };
-        let is_it = lanes.current.as_ref().is_some_and(is_current);
+        let is_it = lanes.current.as_deref().is_some_and(is_current);
         if (is_it || lanes.switch_to_hooked(hooks, runtime()))
             && let Some(lane) = &mut lanes.current
         {
@@ -441,8 +441,8 @@ fn hook(
 /// A task of ours runs on the calling thread: makes the page of a worker that has none.
 pub(crate) fn visit(runtime: &Arc<WatchedRuntime>) {
     with_lanes(|lanes| {
-        let is_worker = |lane: &Box<WorkerPage>| lane.is_of(runtime) && lane.tier != Tier::Root;
-        if !lanes.current.as_ref().is_some_and(is_worker) && !runtime.is_ended() {
+        let is_worker = |lane: &WorkerPage| lane.is_of(runtime) && lane.tier != Tier::Root;
+        if !lanes.current.as_deref().is_some_and(is_worker) && !runtime.is_ended() {
             lanes.switch_to(runtime, Tier::Observed);
             lanes.left = Weak::new();
         }
