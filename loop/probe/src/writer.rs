@@ -15,8 +15,8 @@
 //! | verb | clock reads | stores | other |
 //! |---|---|---|---|
 //! | `begin` | 0 | 3 | |
-//! | `end` | 1 | 9 | every 256th aggregates a batch |
-//! | `phase` | 0 | 6 to 8 | |
+//! | `end` | 1 | 10 | every 256th aggregates a batch |
+//! | `phase` | 0 | 5 to 8 | |
 //! | `park` + `unpark` | 2, or 1 | about 25 | the loads of the gate and of the sleep flag |
 //!
 //! A loop that reads the page's clock itself, and ran one callback since its last poll, needs no reading to park: see
