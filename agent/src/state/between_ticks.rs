@@ -16,8 +16,11 @@ use std::time::Duration;
 
 /// A tick is made so much earlier, in nanoseconds, where the agent is awake for an observer: one wake-up less.
 const EARLY_NS: u64 = 3_000_000;
-/// A busy period is a stall when it has lasted for its threshold; a tick that finds it comes so much later, in nanoseconds.
-const AFTER_NS: u64 = 1_000_000;
+/// And so much earlier where no observer wants to be asked before it: each tick would be a wake-up of its own otherwise.
+const EARLY_ALONE_NS: u64 = 10_000_000;
+/// A busy period is a stall when it has lasted for its threshold; a tick that finds it comes so much later, in nanoseconds: the page's
+/// clock and the one that wakes the agent differ by some millionths, and a tick just before would be one too many.
+const AFTER_NS: u64 = 200_000;
 
 impl AgentState {
     /// Asks the observers, where a tick is not due and nothing calls for one. Returns when to look again; `None` where a tick is to
@@ -27,9 +30,7 @@ impl AgentState {
         if is_due || self.loops.iter().any(Watched::needs_ticks) {
             return None;
         }
-        // What is about to become a stall is found to be one when it is.
-        let is_soon = self.tick_at_ns - now.0 < EARLY_NS;
-        if is_soon && !self.loops.iter().any(Watched::is_busy_for_long) {
+        if self.may_tick_early(now, EARLY_NS) {
             return None;
         }
         self.wake.look_between(now.0);
@@ -46,11 +47,17 @@ impl AgentState {
         let until_tick_ns = self.tick_at_ns.saturating_sub(now.0);
         // Where nobody wants to be asked again, the agent may fall asleep: a tick decides.
         let delay_ns = again_ns?.min(until_tick_ns).min(asleep_ns.unwrap_or(u64::MAX));
-        if has_news {
+        if has_news || delay_ns == until_tick_ns && self.may_tick_early(now, EARLY_ALONE_NS) {
             return None;
         }
         self.wake.plan(Some(now.0.saturating_add(delay_ns)));
         Some(Pace::Again(Duration::from_nanos(delay_ns)))
+    }
+
+    /// Tells whether a tick may be made now that is due within so many nanoseconds. What is about to become a stall is found to be one
+    /// when it is.
+    fn may_tick_early(&self, now: Ticks, within_ns: u64) -> bool {
+        self.tick_at_ns - now.0 < within_ns && !self.loops.iter().any(Watched::is_busy_for_long)
     }
 }
 

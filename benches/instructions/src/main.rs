@@ -7,13 +7,14 @@
 use futures_io::{AsyncRead, AsyncWrite};
 use loopscope_loop::{Connection, Cx, Key, Loop, Mode, StreamEvent};
 use loopscope_probe::{Kind, Phase, Probe, TaskTimes, Writer, site, spans};
+use loopscope_tokio::Hooks;
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::process::{Command, ExitCode};
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 /// Left to run.
@@ -29,6 +30,8 @@ const CASES: &[(&str, Work)] = &[
     ("probe: a callback with two spans", probe_spans),
     ("probe handle: a callback's guard", handle_callback),
     ("probe handle: one poll, park and unpark", handle_poll),
+    ("Tokio: one worker's park and unpark", tokio_park),
+    ("Tokio: the same around a wrapped poll", tokio_poll),
     ("immediate, probe off", |ops| run(false, ops, immediates)),
     ("immediate, probe on", |ops| run(true, ops, immediates)),
     ("nextTick, probe off", |ops| run(false, ops, |cx, _| tick(cx))),
@@ -227,6 +230,36 @@ fn probe_iteration(ops: u64) {
         writer.drained();
     }
     writer.suspend();
+}
+
+/// What the hooks of a Tokio runtime do around a wait, between which nothing runs that is told.
+fn tokio_park(ops: u64) {
+    on_tokio(ops, |ops, hooks| {
+        for _ in 0..ops {
+            hooks.park();
+            hooks.unpark();
+        }
+    });
+}
+
+/// A wait and a poll that is wrapped.
+fn tokio_poll(ops: u64) {
+    on_tokio(ops, |ops, hooks| {
+        let mut polled = std::pin::pin!(loopscope_tokio::named("counted", poll_fn(|_| Poll::<()>::Pending)));
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..ops {
+            hooks.park();
+            hooks.unpark();
+            let _ = polled.as_mut().poll(&mut cx);
+        }
+    });
+}
+
+/// Runs `work` on the thread of a runtime whose hooks it calls itself.
+fn on_tokio(ops: u64, work: fn(u64, &Hooks)) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime can be made");
+    let hooks = loopscope_tokio::hooks("counted");
+    runtime.block_on(async { work(ops, &hooks) });
 }
 
 fn run(probe: bool, ops: u64, start: fn(&mut Cx<'_, Left>, u64)) {

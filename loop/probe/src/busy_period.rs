@@ -6,12 +6,13 @@
 use crate::clock::Ticks;
 use crate::histogram::Histogram;
 use crate::lag::WaitRecorder;
+use crate::page::Page;
 use crate::paths::{EPOCH_NS, Epoch};
 use crate::phase::Phase;
 use crate::shared_u64::{LoopOwned, WriteToken};
 use crate::spans::SpanContext;
 use crate::tallies::StallSeverity;
-use crate::writer::Writer;
+use crate::writer::{OF_PERIOD, Writer};
 
 impl Writer {
     /// The loop begins to run: a busy period starts. The time since the last [`Writer::suspend`] counts as idle.
@@ -141,6 +142,7 @@ impl Writer {
     #[inline(always)]
     fn end_busy_period(&mut self, now: Ticks) {
         let SpanContext { page, pen, last, .. } = &*self.track;
+        let page: &Page = page;
         let busy = now.since(self.period_since);
         page.now.parked_since.set(pen, now.0);
         self.publish_busy_since(0);
@@ -198,6 +200,32 @@ impl Writer {
         self.wake_agent();
     }
 
+    /// [`Writer::unpark_untold`] and then [`Writer::phase`], for less than both.
+    ///
+    /// ```
+    /// # use loopscope_probe::{Clock, Phase, VirtualClock, Writer};
+    /// # let time = VirtualClock::starting_at(1_000);
+    /// # let mut writer = Writer::builder("web").clock(Clock::simulated(time.clone())).build();
+    /// # writer.resume();
+    /// writer.phase(Phase::POLL);
+    /// writer.park();
+    /// let now = writer.clock().now();
+    /// writer.unpark_untold_in(now, Phase::CHECK);
+    /// assert_eq!((writer.period_since(), writer.last()), (now, now));
+    /// ```
+    #[inline]
+    pub fn unpark_untold_in(&mut self, now: Ticks, phase: Phase) {
+        self.phase_of_poll_ends(now);
+        self.enter_phase(phase);
+        self.unpark_untold(now);
+    }
+
+    /// Returns when the busy period began that runs, or that was the last one.
+    #[inline]
+    pub fn period_since(&self) -> Ticks {
+        self.period_since
+    }
+
     /// Says how many events the last poll returned, which [`Writer::unpark_untold`] did not. Once, before the next poll.
     #[inline]
     pub fn poll_events(&mut self, events: usize) {
@@ -212,9 +240,14 @@ impl Writer {
         if now >= self.due.any {
             self.poll_was_due(now);
         }
+        let had_records = self.new_records & OF_PERIOD != 0;
+        self.new_records &= !OF_PERIOD;
         let SpanContext { page, pen, last, .. } = &*self.track;
+        let page: &Page = page;
         let idle = now.since(self.poll_since);
-        page.now.busy_first.set(pen, page.record_count.get());
+        if had_records {
+            page.now.busy_first.set(pen, page.record_count.get());
+        }
         page.now.running.set(pen, self.between(now));
         self.publish_busy_since(now.0.max(1));
         page.tallies.idle_ticks.add(pen, idle);

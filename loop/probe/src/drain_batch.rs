@@ -15,7 +15,9 @@ const WAITING: usize = 32;
 const COMPLETED: u64 = u64::MAX;
 
 /// What waits to be added up.
+// In this order: each poll asks whether there is something, and no more where there is nothing.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct DrainBatch {
     length: usize,
     /// How long each took in nanoseconds, and its jobs with the queue in the lowest bit, or [`COMPLETED`].

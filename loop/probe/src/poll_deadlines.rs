@@ -5,16 +5,18 @@ use crate::lag::Arrivals;
 use crate::paths::EPOCH_NS;
 
 /// When there is more to do than in every poll.
+// In this order: what each poll compares with comes first, and has a line of the cache in common with other words of the poll.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct PollDeadlines {
     /// The next arrival, the end of the epoch or the thread's next look at itself, whichever is first; [`Ticks::NONE`] while
     /// the capture's signal is blocked, so that it is always due. One comparison for all four.
     pub(crate) any: Ticks,
-    pub(crate) arrival: Ticks,
-    pub(crate) epoch_end: Ticks,
     /// A busy period longer than this may be a stall. As of the last arrival, of which every period of two milliseconds has
     /// one: a shorter threshold than that takes effect with the next.
     pub(crate) stall_ticks: u64,
+    pub(crate) arrival: Ticks,
+    pub(crate) epoch_end: Ticks,
     /// The threshold that `stall_ticks` was made of.
     pub(crate) warning_ns: u64,
     /// When the thread looks again, after a poll, at what only it is shown of itself.

@@ -15,8 +15,8 @@
 //! | verb | clock reads | stores | other |
 //! |---|---|---|---|
 //! | `begin` | 0 | 3 | |
-//! | `end` | 1 | 9 | every 256th aggregates a batch |
-//! | `phase` | 0 | 6 to 8 | |
+//! | `end` | 1 | 10 | every 256th aggregates a batch |
+//! | `phase` | 0 | 5 to 8 | |
 //! | `park` + `unpark` | 2, or 1 | about 25 | the loads of the gate and of the sleep flag |
 //!
 //! A loop that reads the page's clock itself, and ran one callback since its last poll, needs no reading to park: see
@@ -87,28 +87,30 @@ pub struct Writer {
     pub(crate) phase: Phase,
     /// What has happened since the last callback was completed: [`ENDED`], [`DRAINED`], or both.
     pub(crate) after: u8,
+    /// For whom the recorder has entries that are new: [`TO_AGGREGATE`], [`OF_PHASE`] and [`OF_PERIOD`]. The page's own count tells
+    /// that as well, on a line of the cache that nothing else needs where nothing ran.
+    pub(crate) new_records: u8,
     pub(crate) queue: Option<Queue>,
     pub(crate) has_pool: bool,
     pub(crate) has_gauges: bool,
-    // A line ends here, as on most processors.
-    /// When the callback after which the queues are drained returned.
-    pub(crate) drained_since: Ticks,
-    pub(crate) queue_since: Ticks,
+    // A line ends here, as on most processors. Next what each poll needs, whether or not something ran.
     pub(crate) scale: Scale,
-    pub(crate) epoch: Epoch,
-    /// Drains that are not in the tallies yet.
-    pub(crate) drain_batch: DrainBatch,
     pub(crate) phase_since: Ticks,
-    /// The recorder's count when the phase began: whether it had work.
-    phase_first: u64,
     pub(crate) period_since: Ticks,
     /// Events of the poll before the busy period.
     pub(crate) period_events: u64,
     pub(crate) poll_since: Ticks,
-    pub(crate) due: PollDeadlines,
     /// The agent's flag, or, if this loop must make a fence first, one that is always raised.
     pub(crate) sleep_flag: &'static SleepFlag,
     pub(crate) gate: PollGate,
+    // And another one, at the latest.
+    pub(crate) due: PollDeadlines,
+    pub(crate) epoch: Epoch,
+    /// Drains that are not in the tallies yet.
+    pub(crate) drain_batch: DrainBatch,
+    /// When the callback after which the queues are drained returned.
+    pub(crate) drained_since: Ticks,
+    pub(crate) queue_since: Ticks,
     /// When the loop last polled without telling, as far as its own thread knows.
     pub(crate) polled_untold: Ticks,
     pub(crate) origin: Ticks,
@@ -119,6 +121,13 @@ pub struct Writer {
 pub(crate) const ENDED: u8 = 1;
 /// Queues were drained since.
 pub(crate) const DRAINED: u8 = 2;
+
+/// The recorder has entries that are not in the tallies.
+const TO_AGGREGATE: u8 = 1;
+/// It has some of this phase.
+const OF_PHASE: u8 = 2;
+/// It has some of this busy period.
+pub(crate) const OF_PERIOD: u8 = 4;
 
 impl Writer {
     pub(crate) fn new(track: Rc<SpanContext>, gate: PollGate) -> Self {
@@ -139,11 +148,11 @@ impl Writer {
             phase: Phase::MAIN,
             place: place(Phase::MAIN, None),
             phase_since: origin,
-            phase_first: 0,
             frame_base: frame_base(Phase::MAIN, SiteId::NONE),
             ready: Ticks::NONE,
             aggregated: 0,
             after: 0,
+            new_records: 0,
             drained_site: SiteId::NONE,
             drained_since: Ticks::NONE,
             completed_at_once: 0,
@@ -212,18 +221,40 @@ impl Writer {
     /// ```
     #[inline(always)]
     pub fn phase(&mut self, phase: Phase) {
-        let SpanContext { page, pen, last, .. } = &*self.track;
-        let (count, last) = (page.record_count.get(), last.get());
-        if count != self.phase_first {
-            let ns = self.scale.ns(last.since(self.phase_since));
-            page.tallies.phase[self.phase.index()].record(pen, ns);
+        let last = self.last();
+        if self.new_records & OF_PHASE != 0 {
+            self.phase_ends(last);
         }
-        self.phase_first = count;
+        self.enter_phase(phase);
+        let (page, pen) = self.parts();
+        page.now.running.set(pen, self.between(last));
+        self.phase_since = last;
+    }
+
+    /// The phase that had work ends.
+    #[inline(always)]
+    fn phase_ends(&mut self, at: Ticks) {
+        self.new_records &= !OF_PHASE;
+        let (page, pen) = self.parts();
+        let ns = self.scale.ns(at.since(self.phase_since));
+        page.tallies.phase[self.phase.index()].record(pen, ns);
+    }
+
+    /// A poll returns into another phase: the one around it, where it had work before the poll, takes no more time.
+    #[inline(always)]
+    pub(crate) fn phase_of_poll_ends(&mut self, now: Ticks) {
+        if self.new_records & OF_PHASE != 0 {
+            self.phase_since = now;
+            self.phase_ends(now);
+        }
+    }
+
+    /// What is told from now on is of this phase.
+    #[inline(always)]
+    pub(crate) fn enter_phase(&mut self, phase: Phase) {
         self.phase = phase;
         self.place = place(phase, None);
         self.frame_base = frame_base(phase, SiteId::NONE);
-        page.now.running.set(pen, self.between(last));
-        self.phase_since = last;
     }
 
     /// [`Writer::phase`] at `at`, and not at the last stamp: what lies between is of neither phase. `at` is a moment
@@ -432,8 +463,10 @@ impl Writer {
                 self.track.end_spans(now, self.between(now));
                 frame |= SPANS;
             }
+            let page: &Page = page;
             let count = page.recorder().push(pen, [frame, self.ready.0, last.get().0, now.0]);
             page.now.running.set(pen, self.between(now));
+            self.new_records = TO_AGGREGATE | OF_PHASE | OF_PERIOD;
             if self.queue.is_none() {
                 self.after |= ENDED;
             }
@@ -448,20 +481,28 @@ impl Writer {
     /// Aggregates what ended since the last call.
     fn aggregate(&mut self) {
         let SpanContext { page, pen, index, .. } = &*self.track;
+        let page: &Page = page;
         let count = page.record_count.get();
-        // In a forked child the page begins anew, and its count is below ours.
-        if count > self.aggregated {
+        // In a forked child the page begins anew, and its count is below ours: all of its entries are the child's.
+        let from = if count < self.aggregated { 0 } else { self.aggregated };
+        if count > from {
             let aggregator = Aggregator { page, pen, index, scale: self.scale, epoch: self.epoch };
-            let first = page.recorder().own_entry(self.aggregated);
-            match count - self.aggregated {
+            let first = page.recorder().own_entry(from);
+            match count - from {
                 1 if first[0] & MANY == 0 => aggregator.only(first),
-                _ => aggregator.entries(self.aggregated, count),
+                _ => aggregator.entries(from, count),
             }
         }
-        page.tallies.completed.count_shortest(pen, self.completed_at_once);
-        self.drain_batch.add_up(pen, &page.tallies);
-        self.completed_at_once = 0;
+        // Each is a line of the cache, and most loops have neither.
+        if self.completed_at_once != 0 {
+            page.tallies.completed.count_shortest(pen, self.completed_at_once);
+            self.completed_at_once = 0;
+        }
+        if !self.drain_batch.is_empty() {
+            self.drain_batch.add_up(pen, &page.tallies);
+        }
         self.aggregated = count;
+        self.new_records &= !TO_AGGREGATE;
     }
 
     /// The running callback panicked. Before [`Writer::end`].
@@ -504,7 +545,7 @@ impl Writer {
     /// Aggregates what has ended, so that the page is complete while the loop waits. Right before [`Writer::park_at`].
     #[inline]
     pub fn settle(&mut self) {
-        let has_ended = self.track.page.record_count.get() != self.aggregated;
+        let has_ended = self.new_records & TO_AGGREGATE != 0;
         if has_ended || self.completed_at_once != 0 || !self.drain_batch.is_empty() {
             self.aggregate();
         }

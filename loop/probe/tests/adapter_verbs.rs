@@ -449,3 +449,75 @@ fn a_job_that_fails_is_counted_by_the_callback_before_it_where_that_is_known() {
     writer.failed(Kind::Accept);
     assert_eq!(errors(&writer), [2, 1, 3]);
 }
+
+/// Runs the same turns on a page of its own: of some polls the loop goes on in another phase, with and without callbacks before and after.
+fn turns(name: &str, unpark: impl Fn(&mut Writer, Phase)) -> (Writer, VirtualClock) {
+    let (mut writer, time) = writer(name);
+    let site = writer.site(std::panic::Location::caller(), Kind::Task);
+    writer.resume();
+    writer.phase(Phase::POLL);
+    for turn in 0..200u64 {
+        let callbacks = [0, 1, 0, 0, 3, 300][turn as usize % 6];
+        for _ in 0..callbacks {
+            writer.begin(Kind::Task, site, TaskTimes::UNKNOWN);
+            time.advance_ns(1_000 + turn);
+            writer.end();
+        }
+        time.advance_ns(700);
+        // Not each turn says that it polls, so that a phase has work on both sides of a poll, too.
+        if turn % 4 != 0 {
+            writer.phase(Phase::POLL);
+        }
+        writer.iteration();
+        writer.park();
+        time.advance_ns(turn * turn * 10);
+        unpark(&mut writer, Phase::CHECK);
+        time.advance_ns(50);
+    }
+    writer.suspend();
+    (writer, time)
+}
+
+#[test]
+fn to_unpark_into_a_phase_is_to_unpark_and_to_enter_it() {
+    let both = turns("both", |writer, phase| {
+        writer.unpark_untold(writer.clock().now());
+        writer.phase(phase);
+    });
+    let one = turns("one", |writer, phase| writer.unpark_untold_in(writer.clock().now(), phase));
+    let told = |writer: &Writer| {
+        let page = writer.page();
+        let snapshot = page.snapshot(writer.clock());
+        let sums =
+            (snapshot.poll_wait, snapshot.iteration, snapshot.phase, snapshot.run, snapshot.phase_callbacks);
+        format!("{sums:?} {:?} {:?} {:?}", snapshot.now, page.iterations(0), page.records(0).len())
+    };
+    assert_eq!(told(&both.0), told(&one.0));
+}
+
+#[test]
+fn a_busy_period_begins_with_the_first_callback_of_its_own_also_after_some_without_any() {
+    let (mut writer, time) = writer("first callbacks");
+    writer.resume();
+    let mut expected = Vec::new();
+    let mut records = 0;
+    for callbacks in [0, 2, 0, 0, 1, 3, 0] {
+        expected.push(records);
+        for _ in 0..callbacks {
+            writer.begin(Kind::Timer, SiteId::NONE, TaskTimes::UNKNOWN);
+            time.advance_ns(MS);
+            writer.end();
+            records += 1;
+        }
+        writer.park();
+        let snapshot = writer.page().snapshot(writer.clock());
+        assert_eq!(
+            snapshot.run[Kind::Timer.index()].count(),
+            records,
+            "what has ended is told while the loop waits"
+        );
+        writer.unpark(1);
+    }
+    let first: Vec<u64> = writer.page().iterations(0).iter().map(|one| one.first_record).collect();
+    assert_eq!(first, expected);
+}

@@ -1,11 +1,12 @@
 //! Hooks of a runtime that is being built: when its workers park and unpark, to the microsecond.
 
+use crate::hook_state::HookState;
 use crate::runtime::{WatchedRuntime, is_off};
 use crate::runtime_observer;
 use crate::unstable;
-use crate::worker_page::{self, Hook};
+use crate::worker_page;
 use std::io;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, OnceLock};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 /// Builds the runtime of `builder`, watched under `name`. Sets its hooks `on_thread_park`, `on_thread_unpark` and
@@ -42,33 +43,26 @@ pub fn build(builder: &mut Builder, name: &str) -> io::Result<Runtime> {
 /// builder.on_thread_park(move || park.park()).on_thread_unpark(move || unpark.unpark()).on_thread_stop(move || stop.stop());
 /// ```
 pub fn hooks(name: &str) -> Hooks {
-    Hooks { state: Arc::new(State { name: name.to_owned(), runtime: OnceLock::new() }) }
+    Hooks { state: Arc::new(HookState { name: name.to_owned(), runtime: OnceLock::new() }) }
 }
 
 /// What a runtime's hooks call. See [`hooks`].
 #[derive(Clone, Debug)]
 pub struct Hooks {
-    state: Arc<State>,
-}
-
-#[derive(Debug)]
-struct State {
-    name: String,
-    /// Weak: the runtime owns its hooks.
-    runtime: OnceLock<Weak<WatchedRuntime>>,
+    state: Arc<HookState>,
 }
 
 impl Hooks {
     /// For `on_thread_park`: the worker is about to wait.
     #[inline]
     pub fn park(&self) {
-        self.call(Hook::Park);
+        worker_page::parks(&self.state, || self.find());
     }
 
     /// For `on_thread_unpark`: the worker goes on.
     #[inline]
     pub fn unpark(&self) {
-        self.call(Hook::Unpark);
+        worker_page::unparks(&self.state, || self.find());
     }
 
     /// For `on_thread_stop`: the thread ends.
@@ -91,14 +85,6 @@ impl Hooks {
         // A worker's first hook may have been earlier.
         let _ = self.state.runtime.set(Arc::downgrade(&runtime));
         runtime
-    }
-
-    #[inline(always)]
-    fn call(&self, hook: Hook) {
-        let own = |runtime: &Arc<WatchedRuntime>| {
-            self.state.runtime.get().is_some_and(|known| std::ptr::eq(known.as_ptr(), &**runtime))
-        };
-        worker_page::hook(hook, own, || self.find());
     }
 
     #[cold]

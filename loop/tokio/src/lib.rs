@@ -43,6 +43,7 @@ mod block_on;
 mod description;
 mod epoll_wait;
 mod hidden_polls;
+mod hook_state;
 mod hooks;
 mod own_tasks;
 mod parked_runtime;

@@ -322,6 +322,7 @@ impl WatchedRuntime {
     }
 
     /// Reads the counters of one worker.
+    #[inline]
     pub(crate) fn counters(&self, index: usize) -> Counters {
         let busy = self.metrics.worker_total_busy_duration(index);
         Counters { parks: self.metrics.worker_park_unpark_count(index), busy_ns: busy.as_nanos() as u64 }

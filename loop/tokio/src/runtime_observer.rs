@@ -37,8 +37,8 @@ const CANARY_QUEUED_NS: u64 = 30_000_000;
 /// How often to look while something is on its way, or was done lately, in nanoseconds: where since when a worker is stuck is known
 /// from looks alone.
 const LOOK_NS: u64 = 10_000_000;
-/// So often where the workers tell since when they are busy.
-const TOLD_LOOK_NS: u64 = 15_000_000;
+/// So often where the workers tell since when they are busy: not as seldom as a look that is late (`still_worker.rs`).
+const TOLD_LOOK_NS: u64 = 18_000_000;
 /// So often where looks only send timers and jobs, and bring numbers up to date.
 const CALM_LOOK_NS: u64 = BEAT_EVERY_NS;
 /// The agent may be asked to look for a worker by so much earlier, in nanoseconds: both are done in one look then.

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// The agent looks this often at a worker that was attached to and is busy, in nanoseconds: a busy period begins so
 /// much late, and a stall is to be told within 10 ms. Most of a look's cost is to wake the agent.
-const LOOK_NS: u64 = 9_000_000;
+const LOOK_NS: u64 = 9_500_000;
 /// A worker of which is not known when it was busy, or who runs it, is looked at this often, in nanoseconds.
 const TURN_LOOK_NS: u64 = 10_000_000;
 /// A worker with hooks rings when it wakes. A busy period that is so old at a look is looked at so soon again, in nanoseconds: the
@@ -34,28 +34,30 @@ const SUSPECT_NS: u64 = 20_000_000;
 const SUSPECT_SHARED_NS: u64 = 2_000_000_000;
 
 /// Shared by the thread, whose page it is about, and the agent.
+// In this order: what each hook needs is on one line of the cache.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Worker {
     pub(crate) runtime: Arc<WatchedRuntime>,
-    pub(crate) tier: Tier,
     /// Its number in the runtime's metrics, once that is known.
     index: OnceLock<usize>,
-    /// Its number in labels, which no other live worker of the runtime has.
-    pub(crate) number: u32,
-    /// Its thread, as the kernel counts them.
-    thread: Option<u32>,
-    /// The thread does this work no more. Set by whoever finds out; not taken back.
-    is_left: AtomicBool,
     /// Odd while the thread is busy, and another number for each period: the thread publishes (release) what follows with it.
     period: AtomicU64,
     /// When the period began, in ticks, and the counters then.
     began: AtomicU64,
     base_busy_ns: AtomicU64,
     base_parks: AtomicU64,
-    /// When it last ran a task of ours, in ticks: then it was between two polls of the program's tasks.
-    turned: AtomicU64,
+    /// The thread does this work no more. Set by whoever finds out; not taken back.
+    is_left: AtomicBool,
     /// A task of ours stays with it.
     is_asked: AtomicBool,
+    pub(crate) tier: Tier,
+    /// Its number in labels, which no other live worker of the runtime has.
+    pub(crate) number: u32,
+    /// Its thread, as the kernel counts them.
+    thread: Option<u32>,
+    /// When it last ran a task of ours, in ticks: then it was between two polls of the program's tasks.
+    turned: AtomicU64,
     watched: Mutex<Watched>,
 }
 
@@ -105,20 +107,22 @@ impl Worker {
         runtime.enlist(tier, |index, number| Arc::new(Worker::new(runtime.clone(), tier, index, number)))
     }
 
-    /// The thread's side: looks again for which worker it is, where that is not known.
-    pub(crate) fn identify(&self) {
-        if let Some(index) = self.runtime.identify() {
-            // Only the thread itself says so.
-            let _ = self.index.set(index);
-        }
+    /// The thread's side: looks again for which worker it is, where that is not known, and returns its number.
+    #[cold]
+    pub(crate) fn identify(&self) -> Option<usize> {
+        let index = self.runtime.identify()?;
+        // Only the thread itself says so.
+        let _ = self.index.set(index);
+        Some(index)
     }
 
-    /// The thread's side: a busy period begins.
-    pub(crate) fn begin_period(&self, now: Ticks) {
+    /// The thread's side: a busy period begins of the worker of this number, where that is known.
+    #[inline]
+    pub(crate) fn begin_period(&self, index: Option<usize>, now: Ticks) {
         // Whoever sees a word of this period sees that the one before has ended.
         fence(Ordering::Release);
         self.began.store(now.0, Ordering::Relaxed);
-        if let Some(index) = self.index() {
+        if let Some(index) = index {
             let counters = self.runtime.counters(index);
             self.base_busy_ns.store(counters.busy_ns, Ordering::Relaxed);
             self.base_parks.store(counters.parks, Ordering::Relaxed);
@@ -128,6 +132,7 @@ impl Worker {
     }
 
     /// The thread's side: it waits.
+    #[inline]
     pub(crate) fn end_period(&self) {
         let period = self.period.load(Ordering::Relaxed);
         self.period.store((period | 1).wrapping_add(1), Ordering::Release);
@@ -239,6 +244,7 @@ impl Member for Worker {
         self.tier
     }
 
+    #[inline]
     fn index(&self) -> Option<usize> {
         self.index.get().copied()
     }
@@ -264,6 +270,7 @@ impl Member for Worker {
         Ticks(self.turned.load(Ordering::Acquire))
     }
 
+    #[inline]
     fn is_left(&self) -> bool {
         self.is_left.load(Ordering::Relaxed)
     }

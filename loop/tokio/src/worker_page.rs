@@ -4,6 +4,7 @@
 //! it. No code of the program runs while the thread's variable is borrowed.
 
 use crate::description::{self, Tier, tasks};
+use crate::hook_state::HookState;
 use crate::runtime::{self, Member, WatchedRuntime};
 use crate::worker::Worker;
 use loopscope_probe::Site;
@@ -57,32 +58,41 @@ pub(crate) struct Known {
 impl Known {
     /// Nothing yet.
     pub(crate) const NOTHING: Known = Known { lane: 0, site: SiteId::NONE, call: Ticks::NONE };
+
+    /// Tells whether the site was found on another page than that of `before`.
+    #[cfg_attr(not(feature = "tower"), allow(dead_code, reason = "for services"))]
+    #[inline(always)]
+    pub(crate) fn is_of_another_lane(&self, before: Known) -> bool {
+        self.lane != before.lane
+    }
 }
 
 /// One page of the calling thread.
+// In this order: after the writer, which ends with a line of the cache, comes what hooks need.
+#[repr(C, align(64))]
 struct WorkerPage {
-    /// Dropped first: it belongs to the writer.
-    spans: Option<spans::SpanGuard>,
     writer: Writer,
     worker: Arc<Worker>,
-    /// The worker's.
-    tier: Tier,
+    /// The hooks that were called for it last.
+    hooks: Option<Arc<HookState>>,
+    /// Up to when hidden polls were looked for.
+    checked: Ticks,
+    turn_ticks: u64,
     /// Number that no other lane of the process has.
     identity: u64,
     /// Wrapped polls inside each other.
     depth: u32,
+    /// The worker's.
+    tier: Tier,
     is_busy: bool,
-    /// When the busy period that runs began.
-    busy_from: Ticks,
-    /// Up to when hidden polls were looked for.
-    checked: Ticks,
-    turn_ticks: u64,
+    /// `None` while another lane is the thread's current one.
+    spans: Option<spans::SpanGuard>,
     #[cfg_attr(not(feature = "tower"), allow(dead_code, reason = "for services"))]
     call_ticks: u64,
 }
 
 impl WorkerPage {
-    fn make(runtime: &Arc<WatchedRuntime>, tier: Tier) -> Option<WorkerPage> {
+    fn make(runtime: &Arc<WatchedRuntime>, tier: Tier) -> Option<Box<WorkerPage>> {
         let worker = Worker::enlist(runtime, tier)?;
         let name = &runtime.name;
         let builder = match tier {
@@ -97,19 +107,19 @@ impl WorkerPage {
         let mut writer = builder.build();
         writer.phase(if tier == Tier::Observed { tasks() } else { Phase::POLL });
         let (scale, checked) = (writer.clock().scale(), writer.last());
-        let mut lane = WorkerPage {
+        let mut lane = Box::new(WorkerPage {
             spans: None,
             writer,
             worker,
+            hooks: None,
             tier,
             identity: 0,
             depth: 0,
             is_busy: false,
-            busy_from: checked,
             checked,
             turn_ticks: scale.ticks(TURN_NS),
             call_ticks: scale.ticks(CALL_NS),
-        };
+        });
         lane.install();
         lane.identity = spans::loop_identity();
         if tier != Tier::Root {
@@ -126,13 +136,20 @@ impl WorkerPage {
         Arc::ptr_eq(&self.worker.runtime, runtime) && !self.worker.is_left()
     }
 
+    /// [`WorkerPage::park_now`] where it is called seldom.
+    #[inline(never)]
     fn park(&mut self) {
+        self.park_now();
+    }
+
+    #[inline(always)]
+    fn park_now(&mut self) {
         if std::mem::take(&mut self.is_busy) {
             self.writer.phase(Phase::POLL);
             self.writer.iteration();
             self.writer.settle();
             let now = self.writer.clock().now();
-            if now.since(self.busy_from) > self.turn_ticks {
+            if now.since(self.writer.period_since()) > self.turn_ticks {
                 self.has_turned(now);
             }
             self.writer.park_at(now);
@@ -145,27 +162,38 @@ impl WorkerPage {
     #[cold]
     fn has_turned(&mut self, now: Ticks) -> bool {
         let Some(after_ns) = self.worker.turned_after_ns() else { return false };
-        let turned = self.busy_from.0.saturating_add(self.writer.clock().scale().ticks(after_ns));
+        let turned = self.writer.period_since().0.saturating_add(self.writer.clock().scale().ticks(after_ns));
         self.writer.polled_at(Ticks(turned).min(now));
         true
     }
 
+    /// [`WorkerPage::unpark_now`] where it is called seldom: of a worker with hooks.
+    #[inline(never)]
     fn unpark(&mut self) {
-        if self.tier == Tier::Hooked && self.worker.index().is_none() {
-            self.worker.identify();
-        }
+        self.unpark_now();
+    }
+
+    #[inline(always)]
+    fn unpark_now(&mut self) {
+        let index = self.worker.index().or_else(|| self.worker.identify());
         // A second time without a park between them is a hook that ran without one.
         if !self.is_busy {
-            self.unpark_at(self.writer.clock().now());
+            self.begin_period(index, self.writer.clock().now());
         }
     }
 
+    /// [`WorkerPage::begin_period`] where it is called seldom.
+    #[inline(never)]
     fn unpark_at(&mut self, now: Ticks) {
+        self.begin_period(self.worker.index(), now);
+    }
+
+    #[inline(always)]
+    fn begin_period(&mut self, index: Option<usize>, now: Ticks) {
         self.is_busy = true;
-        (self.busy_from, self.checked) = (now, now);
-        self.writer.unpark_untold(now);
-        self.writer.phase(tasks());
-        self.worker.begin_period(now);
+        self.checked = now;
+        self.writer.unpark_untold_in(now, tasks());
+        self.worker.begin_period(index, now);
     }
 
     /// Does what tells the page late that the worker polled, or `block_on` will: the spans around the wrapped poll that begins,
@@ -254,7 +282,10 @@ impl WorkerPage {
     fn turn(&mut self) {
         let now = self.writer.clock().now();
         self.worker.turn(now);
-        if self.tier == Tier::Hooked && self.is_busy && now.since(self.busy_from) > self.turn_ticks {
+        if self.tier == Tier::Hooked
+            && self.is_busy
+            && now.since(self.writer.period_since()) > self.turn_ticks
+        {
             self.begin_anew(now);
         }
     }
@@ -262,14 +293,17 @@ impl WorkerPage {
 
 impl Drop for WorkerPage {
     fn drop(&mut self) {
+        // It belongs to the writer.
+        self.spans = None;
         self.worker.leave();
     }
 }
 
 /// The lanes of a thread: the one of the runtime that it runs now, and those of others.
 struct WorkerPages {
-    current: Option<WorkerPage>,
-    others: Vec<WorkerPage>,
+    current: Option<Box<WorkerPage>>,
+    #[expect(clippy::vec_box, reason = "a page is large, and goes from one to the other")]
+    others: Vec<Box<WorkerPage>>,
     /// [`runtime::added`] when no runtime of this thread was found watched.
     looked_at: u64,
     /// The runtime of which it was a worker until `block_in_place` gave its work to another thread.
@@ -316,6 +350,21 @@ impl WorkerPages {
         };
     }
 
+    /// Makes the lane of the runtime of these hooks the current one. Returns false where there is none, or it is another's to tell.
+    #[cold]
+    fn switch_to_hooked(&mut self, hooks: &Arc<HookState>, runtime: Option<Arc<WatchedRuntime>>) -> bool {
+        // Who was attached to first is watched by its counters: what the thread told would come twice.
+        let Some(runtime) = runtime.filter(|runtime| runtime.is_hooked) else { return false };
+        let is_it = |lane: &WorkerPage| lane.tier == Tier::Hooked && lane.is_of(&runtime);
+        if !self.current.as_deref().is_some_and(is_it) {
+            self.switch_to(&runtime, Tier::Hooked);
+            self.left = Weak::new();
+        }
+        let Some(lane) = &mut self.current else { return false };
+        lane.hooks = Some(hooks.clone());
+        true
+    }
+
     /// A wrapped poll ends that was begun on a lane which is not the current one any more.
     #[cold]
     fn leave_other(&mut self, identity: u64) -> bool {
@@ -355,34 +404,36 @@ impl WorkerPages {
     }
 }
 
-/// What a hook does on the thread of `runtime`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hook {
-    Park,
-    Unpark,
+/// The worker is about to wait: one of these hooks runs on the calling thread. `runtime` finds theirs where the thread's current lane is
+/// another's.
+#[inline(always)]
+pub(crate) fn parks(hooks: &Arc<HookState>, runtime: impl FnOnce() -> Option<Arc<WatchedRuntime>>) {
+    hook(hooks, runtime, WorkerPage::park_now);
 }
 
-/// A hook runs on the calling thread. `is_own` tells whether the thread's current lane is of the hook's runtime, which
-/// `runtime` finds where it is not.
-pub(crate) fn hook(
-    hook: Hook,
-    is_own: impl FnOnce(&Arc<WatchedRuntime>) -> bool,
+/// The worker goes on; otherwise as [`parks`].
+#[inline(always)]
+pub(crate) fn unparks(hooks: &Arc<HookState>, runtime: impl FnOnce() -> Option<Arc<WatchedRuntime>>) {
+    hook(hooks, runtime, WorkerPage::unpark_now);
+}
+
+#[inline(always)]
+fn hook(
+    hooks: &Arc<HookState>,
     runtime: impl FnOnce() -> Option<Arc<WatchedRuntime>>,
+    act: impl FnOnce(&mut WorkerPage),
 ) {
     with_lanes(|lanes| {
+        // Its page has the hooks: so they are the same ones where they are at the same address.
         let is_current = |lane: &WorkerPage| {
-            lane.tier == Tier::Hooked && !lane.worker.is_left() && is_own(&lane.worker.runtime)
+            let is_own = lane.hooks.as_ref().is_some_and(|known| Arc::ptr_eq(known, hooks));
+            is_own && !lane.worker.is_left()
         };
-        if !lanes.current.as_ref().is_some_and(is_current) {
-            // Who was attached to first is watched by its counters: what the thread told would come twice.
-            let Some(runtime) = runtime().filter(|runtime| runtime.is_hooked) else { return };
-            lanes.switch_to(&runtime, Tier::Hooked);
-            lanes.left = Weak::new();
-        }
-        match (&mut lanes.current, hook) {
-            (Some(lane), Hook::Park) => lane.park(),
-            (Some(lane), Hook::Unpark) => lane.unpark(),
-            (None, _) => {}
+        let is_it = lanes.current.as_deref().is_some_and(is_current);
+        if (is_it || lanes.switch_to_hooked(hooks, runtime()))
+            && let Some(lane) = &mut lanes.current
+        {
+            act(lane);
         }
     });
 }
@@ -391,7 +442,7 @@ pub(crate) fn hook(
 pub(crate) fn visit(runtime: &Arc<WatchedRuntime>) {
     with_lanes(|lanes| {
         let is_worker = |lane: &WorkerPage| lane.is_of(runtime) && lane.tier != Tier::Root;
-        if !lanes.current.as_ref().is_some_and(is_worker) && !runtime.is_ended() {
+        if !lanes.current.as_deref().is_some_and(is_worker) && !runtime.is_ended() {
             lanes.switch_to(runtime, Tier::Observed);
             lanes.left = Weak::new();
         }
@@ -402,7 +453,7 @@ pub(crate) fn visit(runtime: &Arc<WatchedRuntime>) {
 pub(crate) fn turn(runtime: &Arc<WatchedRuntime>) {
     with_lanes(|lanes| {
         let is_worker =
-            |lane: &&mut WorkerPage| lane.is_of(runtime) && lane.tier != Tier::Root && lane.depth == 0;
+            |lane: &&mut Box<WorkerPage>| lane.is_of(runtime) && lane.tier != Tier::Root && lane.depth == 0;
         if let Some(lane) = lanes.current.as_mut().filter(is_worker) {
             lane.turn();
         }
@@ -533,7 +584,7 @@ fn leave_by(frame: Frame, end: impl FnOnce(&mut WorkerPage)) {
 /// it, or none, would cost each poll a copy.
 #[cold]
 fn end_left(identity: u64) {
-    let is_it = |lane: &mut WorkerPage| lane.identity == identity;
+    let is_it = |lane: &mut Box<WorkerPage>| lane.identity == identity;
     let gone = with_lanes(|lanes| {
         let gone = lanes.current.take_if(is_it);
         lanes.left = gone.as_ref().map(|lane| Arc::downgrade(&lane.worker.runtime)).unwrap_or_default();

@@ -214,3 +214,39 @@ fn a_handler_is_named_by_its_route_with_what_it_takes_and_without_a_layer() {
         told("handlers", "GET /users/{id}").0 >= 1
     });
 }
+
+/// One request to a router, as a server passes it on.
+async fn pass_on(app: &mut Router, path: &str) {
+    let request = http::Request::builder().uri(path).body(axum::body::Body::empty()).unwrap();
+    let _ = Service::call(app, request).await.unwrap();
+}
+
+#[test]
+fn a_route_is_told_on_the_page_of_the_runtime_that_serves_it_where_a_thread_runs_two_by_turns() {
+    let _turn = turn();
+    let names = ["first of two", "second of two"];
+    let runtimes =
+        names.map(|name| loopscope_tokio::build(&mut support::builder(Flavor::Current), name).unwrap());
+    let mut app = Router::new()
+        .route("/a/{id}", get(|| async { "a" }))
+        .route_layer(RouteLayer::new())
+        .route("/b/{id}", get(by_route(async || "b")));
+    for round in 0..6 {
+        // Each time the other, and once the same again.
+        let runtime = &runtimes[[0, 1, 0, 0, 1, 1][round]];
+        runtime.block_on(async {
+            // With its first park it tells that it is its turn.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            pass_on(&mut app, "/a/1").await;
+            pass_on(&mut app, "/b/2").await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        });
+    }
+    for name in names {
+        for route in ["GET /a/{id}", "GET /b/{id}"] {
+            // One that was interrupted for long is told in two parts.
+            let (calls, _) = told(name, route);
+            assert!((3..=6).contains(&calls), "{name}: {calls} polls of {route}");
+        }
+    }
+}

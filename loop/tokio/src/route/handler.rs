@@ -1,8 +1,8 @@
 //! A handler of axum whose polls are named, without a layer.
 
-use super::name_by_pattern;
+use super::{name_by_pattern, note_site};
 use crate::probed::{End, Probed};
-use crate::worker_page::{self, Known, Label};
+use crate::worker_page::{self, Label};
 use axum::extract::Request;
 use axum::handler::Handler;
 use std::panic::Location;
@@ -38,10 +38,14 @@ where
     type Future = Probed<H::Future>;
 
     fn call(self, request: Request, state: S) -> Probed<H::Future> {
-        let label = Label { at: self.at, name: Some(name_by_pattern(&request)) };
+        let (name, before) = name_by_pattern(&request);
+        let label = Label { at: self.at, name: Some(name) };
         // As in a layer's service, what is before the future counts, too.
-        let mut known = Known::NOTHING;
+        let mut known = before;
         let end = End(worker_page::enter(&label, &mut known));
+        if known.is_of_another_lane(before) {
+            note_site(&request, known);
+        }
         let future = self.handler.call(request, state);
         worker_page::leave_call(end.into_frame(), &mut known);
         Probed::known(label, known, future)

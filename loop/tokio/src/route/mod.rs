@@ -100,24 +100,29 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Probed<S::Future> {
-        let name = match self.layer.has_pattern {
+        let (name, before) = match self.layer.has_pattern {
             true => name_by_pattern(&request),
-            false => intern(request.method(), request.uri().path()),
+            false => (intern(request.method(), request.uri().path()), Known::NOTHING),
         };
         let label = Label { at: self.layer.at, name: Some(name) };
         // A handler may block before there is a future.
-        let mut known = Known::NOTHING;
+        let mut known = before;
         let end = End(worker_page::enter(&label, &mut known));
+        if known.is_of_another_lane(before) {
+            note_site(&request, known);
+        }
         let future = self.inner.call(request);
         worker_page::leave_call(end.into_frame(), &mut known);
         Probed::known(label, known, future)
     }
 }
 
-fn name_by_pattern<B>(request: &Request<B>) -> &'static str {
+/// Returns the name of the route that the request was matched with, and its site where that is known.
+#[inline]
+fn name_by_pattern<B>(request: &Request<B>) -> (&'static str, Known) {
     match pattern::of(request.extensions()) {
         Some(pattern) => by_address(request.method(), pattern),
-        None => intern(request.method(), "(no route)"),
+        None => (intern(request.method(), "(no route)"), Known::NOTHING),
     }
 }
 
@@ -126,35 +131,59 @@ struct Met {
     method: Method,
     pattern: Pattern,
     name: &'static str,
+    /// Its site on the thread's page, as it was last.
+    known: Known,
+}
+
+impl Met {
+    fn is(&self, method: &Method, pattern: &Pattern) -> bool {
+        std::ptr::eq(self.pattern.as_str().as_ptr(), pattern.as_str().as_ptr()) && self.method == *method
+    }
+}
+
+/// Where a route is remembered: those of one pattern and several methods lie beside each other.
+fn place(method: &Method, pattern: &Pattern) -> usize {
+    (pattern.as_str().as_ptr() as usize / 16 + method.as_str().len()) % RECENT
 }
 
 thread_local! {
     static MET: RefCell<Vec<Option<Met>>> = const { RefCell::new(Vec::new()) };
 }
 
-fn by_address(method: &Method, pattern: &Pattern) -> &'static str {
-    let address = pattern.as_str().as_ptr() as usize;
-    // Routes of one pattern and several methods lie beside each other.
-    let place = (address / 16 + method.as_str().len()) % RECENT;
+fn by_address(method: &Method, pattern: &Pattern) -> (&'static str, Known) {
     let known = MET.try_with(|met| {
         let met = met.try_borrow().ok()?;
-        let met = met.get(place)?.as_ref()?;
-        let is_it = met.pattern.as_str().as_ptr() as usize == address && met.method == *method;
-        is_it.then_some(met.name)
+        let met = met.get(place(method, pattern))?.as_ref()?;
+        met.is(method, pattern).then_some((met.name, met.known))
     });
-    known.ok().flatten().unwrap_or_else(|| remember(method, pattern, place))
+    known.ok().flatten().unwrap_or_else(|| (remember(method, pattern), Known::NOTHING))
+}
+
+/// Notes the site of the route that the request was matched with, where that is remembered.
+#[cold]
+fn note_site<B>(request: &Request<B>, known: Known) {
+    let Some(pattern) = pattern::of(request.extensions()) else { return };
+    let method = request.method();
+    let _ = MET.try_with(|met| {
+        let mut met = met.try_borrow_mut().ok()?;
+        let met = met.get_mut(place(method, pattern))?.as_mut()?;
+        if met.is(method, pattern) {
+            met.known = known;
+        }
+        Some(())
+    });
 }
 
 #[cold]
-fn remember(method: &Method, pattern: &Pattern, place: usize) -> &'static str {
+fn remember(method: &Method, pattern: &Pattern) -> &'static str {
     let name = intern(method, pattern.as_str());
-    let met = Met { method: method.clone(), pattern: pattern.clone(), name };
+    let met = Met { method: method.clone(), pattern: pattern.clone(), name, known: Known::NOTHING };
     let replaced = MET.try_with(|all| {
         let mut all = all.try_borrow_mut().ok()?;
         if all.is_empty() {
             all.resize_with(RECENT, || None);
         }
-        all.get_mut(place)?.replace(met)
+        all.get_mut(place(method, pattern))?.replace(met)
     });
     drop(replaced);
     name
