@@ -15,10 +15,13 @@ import { promisify } from 'node:util';
 const COLUMNS = 72;
 const CHARACTER = { width: 8.43, height: 19, size: 14 };
 const MARGIN = 16;
+const ATTEMPTS = 30;
+// The frame that is to blame.
+const GUILTY = /^ *> /m;
 const COLOURS = { back: '#0d1117', edge: '#30363d', text: '#c9d1d9', command: '#ffffff', place: '#ffa657', word: '#ff7b72' };
 // What the eye is to find: a place in the program, and how bad it is.
 const PLACE = /[\w./-]+\.(?:js|rs):\d+(?::\d+)?/;
-const WORD = /\b(?:WARN|ERROR|STALLED|Running now)\b/;
+const WORD = /\b(?:WARN(?:ING)?|CRITICAL|ERROR|STALLED|Running now)\b/;
 const TOKENS = new RegExp(`${PLACE.source}|${WORD.source}`, 'g');
 
 // A service that looks for a free table, and never ends where none is.
@@ -135,15 +138,40 @@ async function stuckNode() {
   return [{ typed: `loopscope attach ${pid}` }, attached, { typed: 'loopscope incidents last' }, first(incident, 14)];
 }
 
+// What is known of a stall whose thread had a processor: the line that computes is in the log and in the incident. Where the machine
+// has no processor to give, that is another story than this picture's.
 async function blockedRust() {
   const typed = 'loopscope demo --trouble block';
-  const demo = started(command, ['demo', '--trouble', 'block', '--listen', '127.0.0.1:0', '--metrics-listen', '127.0.0.1:0'], env);
-  const warned = await demo.line('WARN');
-  const incident = await printed('incidents', 'last');
-  // Without the time of day in front.
-  const shown = (text) => text.replaceAll(`${path.dirname(docs)}/`, '').replaceAll(/\/\S*\/rustlib\/src\/rust\//g, '/rustc/');
-  const parts = [{ typed }, { printed: warned.replace(/^.*?WARN/, 'WARN') }, { typed: 'loopscope incidents last' }, first(incident, 18)];
-  return parts.map(({ typed, printed }) => (printed === undefined ? { typed } : { printed: shown(printed) }));
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const demo = started(command, ['demo', '--trouble', 'block', '--listen', '127.0.0.1:0', '--metrics-listen', '127.0.0.1:0'], env);
+    const warned = await demo.line('WARN');
+    const incident = await printed('incidents', 'last');
+    demo.child.kill('SIGKILL');
+    const id = /\[(\d+-\d+)\]$/.exec(warned)?.[1];
+    const isTold = warned.includes('computing in') && incident.printed.includes(`${id}: `) && GUILTY.test(incident.printed);
+    if (!isTold) continue;
+    // Without the time of day in front.
+    const parts = [{ printed: warned.replace(/^.*?WARN/, 'WARN') }, untilGuilty(incident)];
+    const [log, told] = parts.map(({ printed: text }) => ({ printed: withoutFolders(text) }));
+    return [{ typed }, log, { typed: 'loopscope incidents last' }, told];
+  }
+  throw new Error(`in ${ATTEMPTS} attempts, the thread of the demo was never seen computing: is the machine busy?`);
+}
+
+// Cuts what follows the frame that called the guilty one; each frame has two lines.
+function untilGuilty({ printed: text }) {
+  const lines = text.split('\n');
+  const guilty = lines.findIndex((line) => GUILTY.test(line));
+  const more = lines.slice(guilty + 4).find((line) => line.trim().startsWith('... '));
+  return { printed: [...lines.slice(0, guilty + 4), ...(more ? [more] : [])].join('\n') };
+}
+
+// Paths that are too long for the terminal have lost their beginning.
+function withoutFolders(text) {
+  return text
+    .replaceAll(`${path.dirname(docs)}/`, '')
+    .replaceAll(/…\S*?\/(?=agent\/cli\/src\/)/g, '')
+    .replaceAll(/[/…]\S*?\/(?=(?:core|alloc|std)\/src\/)/g, '/rustc/library/');
 }
 
 try {

@@ -125,6 +125,9 @@ fn thresholds(text: &str, mut table: ThresholdTable) -> Result<ThresholdTable, S
     for part in text.split(',').map(str::trim) {
         match part.rsplit_once('=') {
             None => table.all = pair(part)?,
+            Some((name, _)) if name.trim().is_empty() => {
+                return Err(format!("`{part}` names no loop: write LOOP=WARNING/CRITICAL"));
+            }
             Some((name, lengths)) => table.set_one(name.trim(), pair(lengths.trim())?),
         }
     }
@@ -204,6 +207,7 @@ mod tests {
             ("1ms", "at least 2 ms"),
             ("2s/1s", "not above"),
             ("web=", "is not a duration"),
+            ("=5ms", "names no loop"),
         ] {
             let (pairs, why) = ([("LOOPSCOPE_THRESHOLDS", value)], part);
             let find = move |name: &str| (pairs[0].0 == name).then(|| pairs[0].1.into());

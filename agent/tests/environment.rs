@@ -54,7 +54,13 @@ fn the_environment_decides_what_code_did_not_fix() {
             &[("LOOPSCOPE_LISTEN", "of")],
             "error: LOOPSCOPE_LISTEN=of is not valid; expected: ADDRESS:PORT",
         ),
-        ("default", &[("LOOPSCOPE_LISTEN", "0"), ("LOOPSCOPE_TOKEN_FILE", "/nowhere")], "error: "),
+        (
+            "default",
+            &[("LOOPSCOPE_LISTEN", "0"), ("LOOPSCOPE_TOKEN_FILE", "/nowhere")],
+            "error: the token file /nowhere cannot be read: No such file or directory (os error 2) \
+             (set by LOOPSCOPE_TOKEN_FILE)",
+        ),
+        ("default", &[("LOOPSCOPE_LISTEN", "unix:/nowhere/a.sock")], "(set by LOOPSCOPE_LISTEN)"),
         ("default", &[("LOOPSCOPE_LISTEN", "")], "answers at http://127.0.0.1:"),
     ] {
         let said = run(case, variables);

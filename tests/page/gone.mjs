@@ -127,3 +127,43 @@ test("processes of a host are told apart, and what an ended one did last", async
   await page.unrouteAll({ behavior: "ignoreErrors" });
   await context.close();
 });
+
+test("between two views, what the headline counts and what its detail counts are of one moment", async (stage) => {
+  const watched = stage.watched.at(-1);
+  for (const trouble of ["stalled", "full"]) {
+    const context = await stage.browser.newContext();
+    const page = await context.newPage();
+    let views = 0;
+    await page.route("**/debug/loopscope/live*", async (route) => {
+      // One view, and no other one for as long as this looks.
+      if (views++ > 0) return;
+      const response = await route.fetch();
+      const view = await response.json();
+      const [loop] = view.processes[0].loops;
+      if (trouble === "stalled") Object.assign(loop.state, { kind: "stalled", busy_ns: 2e8 });
+      if (trouble === "stalled") loop.stalls.blocked_ns = 2e8;
+      if (trouble === "full") Object.assign(loop.pool, { busy: 4, queued: 20, oldest_wait_ns: 3e8, saturated_ns: 2e8 });
+      await route.fulfill({ response, json: view });
+    });
+    await page.goto(watched.url);
+    await headline(page, trouble === "stalled" ? /STALLED for/ : /FULL for/);
+    const frames = await page.evaluate(async () => {
+      const text = (id) => document.getElementById(id).textContent;
+      const age = (from) => from.match(/(?:STALLED|STALLED for|FULL for|saturated for|stalled, all) ?(\d[\d.]* m?s)/)?.[1] ?? null;
+      const frames = [];
+      for (let frame = 0; frame < 20; frame++) {
+        await new Promise(requestAnimationFrame);
+        // Once all of the frame is drawn.
+        await new Promise((resolve) => setTimeout(resolve));
+        frames.push(["headline", "now", "loop-rows", "figures", "pool"].map((id) => age(text(id))));
+      }
+      return frames;
+    });
+    const shown = frames.map((ages) => ages.filter((one) => one !== null));
+    const isOne = shown.every((ages) => ages.length >= (trouble === "stalled" ? 4 : 2) && new Set(ages).size === 1);
+    assert(isOne, `${trouble}: ${JSON.stringify(frames)}`);
+    assert(new Set(shown.map(([age]) => age)).size >= 5, `${trouble}: it grows: ${JSON.stringify(frames)}`);
+    await page.unrouteAll({ behavior: "ignoreErrors" });
+    await context.close();
+  }
+});

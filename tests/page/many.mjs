@@ -140,6 +140,14 @@ test("on a small screen nothing is cut off", async (stage) => {
     await page.waitForFunction(() => document.querySelectorAll("#site-rows tr").length > 0);
     const [wide, shown] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
     assert(wide <= shown, `${wide} px of page in ${shown} px`);
+    // Also of a loop that is never idle, and of one that has waited for long.
+    const cutOff = await page.evaluate(() => {
+      const [, , , busy, stalls] = document.querySelector("#loop-rows tr").children;
+      busy.textContent = "100 %";
+      stalls.textContent = "9,999";
+      return [busy, stalls].filter((cell) => cell.scrollWidth > cell.clientWidth).map((cell) => cell.textContent);
+    });
+    equal(cutOff.join(), "", "figures that are cut off");
     await shot(page, `small-${theme}`);
     await page.context().close();
   }

@@ -230,11 +230,13 @@ export class Charts {
   }
 }
 
-/** Puts a point without values into each pause, so that no line is drawn across it. */
+/** Puts a point without values before the first sample, which is drawn from there on, and into each pause, so that no line is
+    drawn across it. */
 function withPauses(samples) {
   const points = [];
   for (const sample of samples) {
     const before = points.at(-1);
+    if (!before) points.push({ at: sample.since });
     if (before && sample.since - before.at > PAUSE_MS) points.push({ at: before.at + 1 }, { at: sample.since });
     points.push(sample);
   }

@@ -23,18 +23,21 @@ export class Detail {
     const workers = loop.workers.length > 0 ? count(loop.workers.length, "worker") : null;
     const thread = workers ?? (loop.words.about || `thread ${loop.thread || loop.tid}`);
     say(byId("detail-facts"), `${loop.runtime} · ${loop.backend} · ${thread} · stalls beyond ${duration(loop.stalls.warning_ns)}`);
-    this.#now(0);
-    this.#figures(loop, history.of(loop.id));
     const samples = history.of(loop.id);
+    this.samples = samples;
+    this.grow(0);
     this.charts.show(samples, loop, view);
     mark(byId("lag-plot"), "aria-label", `Lag of the last two minutes: ${summary(samples)}`);
     this.#sites(history.sitesOf(loop.id, RECENT_MS), loop);
     this.#queues(history.drainsOf(loop.id, RECENT_MS), loop);
   }
 
-  /** Shows how the age of what runs grows, `elapsed` milliseconds after the view. */
+  /** Shows what there is, with ages as of `elapsed` milliseconds after the view: those that the headline shows, too. */
   grow(elapsed) {
-    if (this.entry?.loop.state.kind === "stalled") this.#now(elapsed);
+    if (!this.entry) return;
+    this.#now(elapsed);
+    this.#figures(this.entry.loop, this.samples, elapsed);
+    showPool(this.entry, elapsed);
   }
 
   #now(elapsed) {
@@ -57,7 +60,7 @@ export class Detail {
     mark(byId("now").firstElementChild, "class", state.kind === "stalled" ? "stalled" : null);
   }
 
-  #figures(loop, samples) {
+  #figures(loop, samples, elapsed) {
     const { lag, stalls, words } = loop;
     const worst = lag && samples.reduce((longest, sample) => Math.max(longest, sample.max), lag.max_ns);
     const limit = stalls.warning_ns;
@@ -70,7 +73,7 @@ export class Detail {
       [`${words.iterations}/s`, loop.iterations_per_second, rate, false],
       [`${words.callbacks}/s`, loop.callbacks_per_second, rate, false],
       ["stalls, all", stalls.warning_count, (number) => number.toLocaleString("en"), false],
-      ["stalled, all", stalls.blocked_ns, duration, false],
+      ["stalled, all", stalls.blocked_ns + stalledLanes(loop) * elapsed * 1e6, duration, false],
       ...loop.numbers.flatMap(numberFigures),
     ];
     // What the runtime cannot know is not there.
@@ -108,7 +111,6 @@ export class Detail {
       texts.forEach((text, index) => say(row.children[index], text));
     });
     mark(byId("drain-rows").parentElement, "hidden", drains.length === 0 ? "" : null);
-    showPool(loop);
   }
 }
 
@@ -120,7 +122,15 @@ function numberFigures({ name, kind, unit, value, is_rate, p99_ns }) {
   return p99_ns === null ? [own] : [own, [`${text} p99`, p99_ns, duration, false]];
 }
 
-function showPool({ pool, pool_jobs: jobs, words }) {
+/** How many of a loop's lanes are stalled: each of them adds to the time that they were stalled in all. */
+function stalledLanes(loop) {
+  const lanes = loop.workers.length > 0 ? loop.workers : [loop];
+  return lanes.filter(({ state }) => state.kind === "stalled").length;
+}
+
+/** A loop's pool. What it waits for grows as long as its process lives. */
+function showPool({ process, loop: { pool, pool_jobs: jobs, words } }, elapsed) {
+  const more = process.is_alive ? elapsed * 1e6 : 0;
   const box = byId("pool");
   if (!pool) {
     fill(box, [0], () => make("span", { class: "dim" }), (span) => say(span, `This ${words.lane} has no thread pool.`));
@@ -139,17 +149,20 @@ function showPool({ pool, pool_jobs: jobs, words }) {
   say(threads.children[2], poolWords(pool.threads, pool.busy, pool.queued));
   const parts = [
     pool.wait_p95_ns === null ? "" : `wait p95 ${duration(pool.wait_p95_ns)}`,
-    pool.oldest_wait_ns === null ? "" : `oldest job ${duration(pool.oldest_wait_ns)}`,
+    pool.oldest_wait_ns === null ? "" : `oldest job ${duration(grown(pool.oldest_wait_ns, more))}`,
     pool.jobs_per_second === null ? "" : `${rate(pool.jobs_per_second)} ${words.jobs}/s`,
   ];
   say(wait, parts.filter(Boolean).join(" · "));
   mark(saturated, "class", "saturated");
-  const full = pool.saturated_ns > 0 ? `saturated for ${duration(pool.saturated_ns)}` : "";
+  const full = pool.saturated_ns > 0 ? `saturated for ${duration(pool.saturated_ns + more)}` : "";
   // Who has held a thread for long is worth a name.
   const [oldest] = jobs.filter(({ running_ns }) => running_ns > LONG_JOB_NS);
-  const held = oldest ? `${words.job} ${oldest.kind} ${oldest.label} running for ${duration(oldest.running_ns)}` : "";
+  const held = oldest ? `${words.job} ${oldest.kind} ${oldest.label} running for ${duration(oldest.running_ns + more)}` : "";
   say(saturated, [full, held].filter(Boolean).join(" · "));
 }
+
+/** An age, `more` nanoseconds later; what does not wait gets no older. */
+const grown = (ns, more) => (ns > 0 ? ns + more : ns);
 
 /** A chart in a sentence, for those who cannot see it. */
 function summary(samples) {

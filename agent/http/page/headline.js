@@ -224,7 +224,10 @@ export function show({ mood, headline, explanation, spoken, isOfLast }, last, op
   say(byId("headline"), /^(all|the|no) /.test(headline) ? capital : headline);
   say(byId("explanation"), explanation);
   fill(byId("last"), last ? [last] : [], () => make("span"), (span, incident) => {
-    const text = isOfLast ? "" : `last incident: ${clock(incident.begin_unix_ns)}, ${called(incident)} ${duration(incident.duration_ns)} ${short(blame(incident))}`;
+    // How long one has lasted that is not over, the headline counts.
+    const lasted = incident.is_over ? ` ${duration(incident.duration_ns)}` : "";
+    const began = `${incident.is_over ? "last incident: " : "incident since "}${clock(incident.begin_unix_ns)}`;
+    const text = isOfLast ? "" : `${began}, ${called(incident)}${lasted} ${short(blame(incident))}`;
     const key = `${incident.id} ${text}`;
     if (span.dataset.key === key) return;
     span.dataset.key = key;

@@ -71,7 +71,7 @@ function show() {
     detail.update(view, entry, past);
     capture.update(entry.process, entry.loop);
   }
-  const said = tell();
+  const said = growTo(performance.now() - came);
   const isTrouble = said.mood !== "calm" && said.mood !== "uneasy";
   mark(byId("icon"), "href", isTrouble ? "page/icon-trouble.svg" : "page/icon.svg");
   document.title = `${isTrouble ? `${said.headline} · ` : ""}${whose(view)} · loopscope`;
@@ -83,18 +83,19 @@ function whose({ processes }) {
   return processes.length === 0 ? "no process" : `${processes.length} processes`;
 }
 
-function tell() {
-  const said = statement.state(view, performance.now() - came, incidents.newest, past);
+/** Shows all ages as of one moment, `elapsed` milliseconds after the view. */
+function growTo(elapsed) {
+  const said = statement.state(view, elapsed, incidents.newest, past);
   statement.show(said, incidents.newest, (incident) => incidents.open(incident));
+  list.grow(elapsed);
+  detail.grow(elapsed);
   return said;
 }
 
-/** Between two views, what is stalled grows with every frame; a page without trouble draws none. */
+/** Between two views, what is stalled or full grows with every frame; a page without trouble draws none. */
 function grow() {
   const elapsed = performance.now() - came;
-  const said = tell();
-  list.grow(elapsed);
-  detail.grow(elapsed);
+  const said = growTo(elapsed);
   isGrowing = said.mood === "trouble" && elapsed < GROW_MS && !document.body.hasAttribute("data-stale");
   if (isGrowing) requestAnimationFrame(grow);
 }

@@ -49,6 +49,7 @@ impl OpenServer {
     /// The address that was asked for cannot be had, or the credentials cannot be used.
     pub(crate) fn open(settings: ServerSettings, log: &LogSender) -> Result<OpenServer, AgentError> {
         let opened = BoundServer::open(&settings.listen, &settings.credentials);
+        let opened = opened.map_err(|error| settings.explain(error));
         let is_optional = settings.is_address_optional || settings.listen == Listen::default();
         let entrance = unless_optional(opened, is_optional, |line| log.warn(line))?;
         entrance.as_ref().map_or(Ok(()), BoundServer::check_for_page)?;

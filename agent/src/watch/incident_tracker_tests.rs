@@ -258,6 +258,23 @@ fn a_stall_is_one_record_from_its_detection_to_its_end() {
     assert_eq!(bench.tracker.counts().incidents, [1, 0, 0]);
 }
 
+/// Between two doublings of its threshold.
+#[test]
+fn of_a_stall_under_way_the_age_and_what_it_consists_of_are_of_one_moment() {
+    let mut bench = Bench::new(10);
+    let site = bench.site(Kind::Timer, "flush");
+    bench.writer.unpark(1);
+    bench.begin(Kind::Timer, site);
+    bench.pass(101);
+    bench.look();
+    bench.pass(60);
+    bench.look();
+    bench.tracker.refresh(bench.writer.page(), &mut bench.queue);
+    let open = bench.incident();
+    assert_eq!((open.is_over, open.duration_ns), (false, 161 * MS));
+    assert_eq!((open.summary.as_str(), open.groups[0].total_ns), ("1 callback of 161 ms", 161 * MS));
+}
+
 #[test]
 fn a_waiting_thread_and_a_starved_one_are_told_apart() {
     for (runqueue_ms, throttled_ms, class, words) in [

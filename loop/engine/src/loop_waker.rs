@@ -105,6 +105,12 @@ impl LoopWaker {
     pub(crate) fn has_posted(&self) -> bool {
         self.has(News::Posted)
     }
+
+    /// Returns how many closures are posted and not taken.
+    #[inline]
+    pub(crate) fn posted(&self) -> usize {
+        self.posted.load(Relaxed)
+    }
 }
 
 #[cfg(test)]

@@ -91,7 +91,7 @@ pub enum OfArgument {
     Callbacks,
     /// Processor time, sampled
     Cpu,
-    /// Time in stalls, sampled while they last
+    /// Time in stalls beyond their threshold, sampled while they last
     Stalls,
     /// Time in which a busy loop's thread was asleep, sampled
     Waits,

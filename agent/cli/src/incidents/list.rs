@@ -69,33 +69,67 @@ fn quiet(incident: &Incident) -> String {
     )
 }
 
-fn table(paint: Paint, shown: &[Found], now_unix_ns: u64) -> String {
-    let mut rows = vec![["ID", "WHEN (UTC)", "LOOP", "LASTED", "CLASS"].map(str::to_owned)];
-    for Found { incident, origin } in shown {
+/// Letters of what it was that a row has at least, where columns that say less can be left out for them.
+const WHAT_MIN: usize = 36;
+
+/// Columns that are left out where there is little room: the time of day beside how long ago that was, then the class.
+#[derive(Clone, Copy)]
+struct Columns {
+    has_time: bool,
+    has_class: bool,
+}
+
+const LAYOUTS: [Columns; 3] = [
+    Columns { has_time: true, has_class: true },
+    Columns { has_time: false, has_class: true },
+    Columns { has_time: false, has_class: false },
+];
+
+impl Columns {
+    fn head(self) -> Vec<String> {
+        let when = if self.has_time { "WHEN (UTC)" } else { "WHEN" };
+        let names = ["ID", when, "LOOP", "LASTED"].into_iter().chain(self.has_class.then_some("CLASS"));
+        names.map(str::to_owned).collect()
+    }
+
+    fn row(self, Found { incident, origin }: &Found, now_unix_ns: u64) -> Vec<String> {
+        let ago = ago(now_unix_ns.saturating_sub(incident.begin_unix_ns));
         let when = match (incident.is_over, origin) {
             (false, Origin::Agent(_) | Origin::Page) => "now".to_owned(),
-            _ => {
-                let begin = brief(incident.begin_unix_ns, now_unix_ns);
-                format!("{begin}, {}", ago(now_unix_ns.saturating_sub(incident.begin_unix_ns)))
-            }
+            _ if self.has_time => format!("{}, {ago}", brief(incident.begin_unix_ns, now_unix_ns)),
+            _ => ago,
         };
-        let class = class_word(incident).to_owned();
-        rows.push([incident.id.to_string(), when, incident.loop_words(), lasted(incident, origin), class]);
+        let mut row = vec![incident.id.to_string(), when, incident.loop_words(), lasted(incident, origin)];
+        row.extend(self.has_class.then(|| class_word(incident).to_owned()));
+        row
     }
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; 5] = std::array::from_fn(width);
-    let used = widths.iter().sum::<usize>() + 2 * widths.len();
+}
+
+fn table(paint: Paint, shown: &[Found], now_unix_ns: u64) -> String {
+    let rows_of = |columns: Columns| -> Vec<Vec<String>> {
+        let rows = shown.iter().map(|found| columns.row(found, now_unix_ns));
+        std::iter::once(columns.head()).chain(rows).collect()
+    };
+    let widths_of = |rows: &[Vec<String>]| -> Vec<usize> {
+        let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        (0..rows[0].len()).map(width).collect()
+    };
+    let room =
+        |widths: &[usize]| paint.columns.saturating_sub(widths.iter().sum::<usize>() + 2 * widths.len());
+    let fits = |columns: &Columns| room(&widths_of(&rows_of(*columns))) >= WHAT_MIN;
+    let rows = rows_of(LAYOUTS.into_iter().find(fits).unwrap_or(LAYOUTS[LAYOUTS.len() - 1]));
+    let widths = widths_of(&rows);
     let mut text = String::new();
     for (number, row) in rows.iter().enumerate() {
         let mut line = String::new();
-        for (cell, width) in row.iter().zip(widths) {
+        for (cell, width) in row.iter().zip(&widths) {
             line += &format!("{cell:width$}  ");
         }
         let Some(found) = number.checked_sub(1).map(|at| &shown[at]) else {
             text += &format!("{line}WHAT\n");
             continue;
         };
-        let what = what_within(&found.incident, paint.columns.saturating_sub(used).max(8));
+        let what = what_within(&found.incident, room(&widths).max(8));
         text += &match found.incident.severity {
             Severity::Critical => format!("{}{what}\n", paint.red(&line)),
             _ => format!("{line}{what}\n"),
@@ -256,11 +290,24 @@ mod tests {
         let lines: Vec<&str> = written.lines().collect();
         assert!(lines.iter().all(|line| line.chars().count() <= 80), "{written}");
         assert!(lines[0].starts_with("ID") && lines[1].starts_with("4711-12  now"), "{written}");
-        assert!(lines[1].contains("302 ms, open") && lines[2].contains("00:01:40, 30 s ago"), "{written}");
-        assert!(lines[3].contains("302 ms+, killed") && lines[3].contains("starved  "), "{written}");
-        assert!(lines[1].contains("parse_invoices") && lines[1].ends_with('…'), "{written}");
+        assert!(
+            lines[1].contains("302 ms, open") && lines[2].starts_with("4711-11  30 s ago  web"),
+            "{written}"
+        );
+        assert!(lines[3].contains("302 ms+, killed"), "{written}");
+        // When, how long and who are worth more than the time of day and the class.
+        assert!(
+            lines[1..4].iter().all(|line| line.contains("timer parse_invoices (trouble.rs:42)")),
+            "{written}"
+        );
         assert_eq!(lines[4], "The newest 3 of 4; use --last 4 for all.");
+        let less_narrow = text(Paint::plain(90), &catch, 3, 130_000_000_000);
+        assert!(
+            less_narrow.contains(" 30 s ago  web   302 ms           starved  timer parse_inv"),
+            "{less_narrow}"
+        );
         let wide = text(Paint::plain(140), &catch, 3, 130_000_000_000);
+        assert!(wide.contains("00:01:40, 30 s ago  web   302 ms           starved  "), "{wide}");
         assert!(wide.contains("timer parse_invoices (trouble.rs:42): 1 callback of 302 ms\n"), "{wide}");
     }
 

@@ -84,7 +84,7 @@ complete -c loopscope -n "__fish_loopscope_using_subcommand incidents" -s h -l h
 complete -c loopscope -n "__fish_loopscope_using_subcommand flame" -l for -d 'How long to watch: 500ms, 10s, 2m [default: 10s]' -r
 complete -c loopscope -n "__fish_loopscope_using_subcommand flame" -l of -d 'What to draw [default: callbacks]' -r -f -a "callbacks\t'Exact time in callbacks, the jobs drained after them, and the spans inside them'
 cpu\t'Processor time, sampled'
-stalls\t'Time in stalls, sampled while they last'
+stalls\t'Time in stalls beyond their threshold, sampled while they last'
 waits\t'Time in which a busy loop\'s thread was asleep, sampled'"
 complete -c loopscope -n "__fish_loopscope_using_subcommand flame" -s o -l output -d 'Output file, `-` for stdout [default: loopscope-PID.svg]' -r -F
 complete -c loopscope -n "__fish_loopscope_using_subcommand flame" -l format -d 'Output format [default: by the file\'s extension, else svg]' -r -f -a "svg\t'A picture for the browser: click to zoom, Ctrl-F to search'

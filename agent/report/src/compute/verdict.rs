@@ -219,7 +219,9 @@ fn judge_many(runs: &[Run]) -> Verdict {
         let own = runs.iter().filter(|run| Cause::of_kind(run.kind) == cause);
         own.fold(0, |sum: u64, run| sum.saturating_add(run.ns))
     };
-    let cause = Cause::ALL.into_iter().max_by_key(|cause| total_ns(*cause)).unwrap_or(Cause::Callback);
+    let has_run = |cause: &Cause| runs.iter().any(|run| Cause::of_kind(run.kind) == *cause);
+    let causes = Cause::ALL.into_iter().filter(has_run);
+    let cause = causes.max_by_key(|cause| total_ns(*cause)).unwrap_or(Cause::Callback);
     verdict_on(cause, runs)
 }
 
@@ -357,6 +359,15 @@ mod tests {
         assert_eq!(verdict.sample, Some(sample));
         // The forgotten ones were shorter: all of them together took no longer than the busy period.
         assert_eq!(verdict_of(&forgotten, &records, 20 * MS).total_ns, 20 * MS);
+    }
+
+    /// In a flood of runs that are shorter than the clock can tell, what was caught may have run for no time.
+    #[test]
+    fn what_ran_for_no_time_is_to_blame_rather_than_what_did_not_run() {
+        let now = NowValues { busy_callbacks: 40_000, ..running(Kind::Microtask, 3, 0) };
+        let verdict = verdict_of(&now, &[], 100 * MS);
+        let found = (verdict.cause, verdict.kind, verdict.site, verdict.runs);
+        assert_eq!(found, (Cause::Microtask, Some(Kind::Microtask), SiteId::from(3), Some(40_001)));
     }
 
     #[test]

@@ -434,7 +434,10 @@ fn ended_stall(
     ns: u64,
     records: &[CallbackRecord],
 ) -> SeenStall {
-    let is_inside = |record: &&CallbackRecord| (iteration.first_record..last_record).contains(&record.number);
+    // Behind the newest one that is over, the records of the one that runs.
+    let is_inside = |record: &&CallbackRecord| {
+        (iteration.first_record..last_record).contains(&record.number) && record.start < iteration.end
+    };
     let inside: Vec<CallbackRecord> = records.iter().filter(is_inside).copied().collect();
     let known = last_record != u64::MAX;
     let runs = if known { last_record.saturating_sub(iteration.first_record) } else { inside.len() as u64 };

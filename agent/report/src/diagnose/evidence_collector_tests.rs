@@ -142,6 +142,24 @@ fn a_stall_between_two_looks_is_found_in_the_ring_of_iterations() {
 }
 
 #[test]
+fn what_runs_after_the_newest_stall_is_not_of_it() {
+    let mut bench = Bench::new();
+    let site = bench.writer.named_site(Location::caller(), Kind::IoRead, "read");
+    bench.writer.unpark(1);
+    for _ in 0..110 {
+        bench.run(Kind::IoRead, site, None, 1);
+    }
+    bench.writer.park();
+    bench.time.advance_ns(5 * MS);
+    bench.writer.unpark(1);
+    bench.run(Kind::Timer, site, None, 90);
+    bench.look();
+    let evidence = bench.finish();
+    let stalls = evidence.stalls.iter().map(|stall| (stall.ns, stall.kind, stall.runs));
+    assert_eq!(stalls.collect::<Vec<_>>(), [(110 * MS, Some(Kind::IoRead), Some(110))]);
+}
+
+#[test]
 fn a_stall_that_begins_before_the_watch_is_examined_from_its_begin_though_it_ends_before_the_first_look() {
     let mut bench = Bench::new();
     let read = bench.writer.named_site(Location::caller(), Kind::IoRead, "read");

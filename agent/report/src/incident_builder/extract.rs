@@ -95,8 +95,9 @@ impl Extract {
         let is_in = |at: Ticks| until.is_none_or(|until| at < until);
         let mut fresh = page.records(self.next);
         if let (Some(oldest), Some(newest)) = (fresh.first(), fresh.last()) {
-            // What the ring forgot between two looks.
-            let gap = oldest.number.saturating_sub(self.next);
+            // What the ring forgot between two looks, of the incident's time: a look may come long after the end.
+            let behind = until.map_or(u64::MAX, |until| first_record_from(page, until));
+            let gap = oldest.number.min(behind).saturating_sub(self.next);
             self.lost = self.lost.saturating_add(if has_copied { gap } else { 0 });
             self.next = newest.number.saturating_add(1);
             if self.is_counted {
@@ -205,11 +206,11 @@ impl Extract {
             run_ns: self.ns(record.start, record.end),
             wait_ns: ready.map(|ready| self.ns(ready, record.start)),
             kind: labels.kind(record.kind),
-            phase: phase(labels.runtime(), record.phase),
+            phase: phase(&labels.runtime(), record.phase),
             site: labels.label(record.site),
             parent: labels.known_label(record.parent),
             is_running: false,
-            queue: queue(labels.runtime(), record.kind),
+            queue: queue(&labels.runtime(), record.kind),
             is_many: record.many.is_some(),
             many: record.many.filter(|number| *number > 0),
             is_pool_result: record.kind == Kind::WorkDone,
@@ -222,10 +223,10 @@ impl Extract {
             start_ns: self.relative_ns(running.since),
             run_ns: now.running_ns,
             kind: labels.kind(running.kind?),
-            phase: phase(labels.runtime(), running.phase),
+            phase: phase(&labels.runtime(), running.phase),
             site: labels.label(running.site),
             is_running: true,
-            queue: queue(labels.runtime(), running.kind?),
+            queue: queue(&labels.runtime(), running.kind?),
             is_many: running.is_many,
             is_pool_result: running.kind == Some(Kind::WorkDone),
             ..incident::Record::default()
@@ -250,6 +251,13 @@ fn ended_numbers(page: &Page, begin: Ticks) -> Option<(u64, u64)> {
     let at = iterations.iter().position(|iteration| iteration.begin == begin)?;
     let behind = iterations.get(at + 1).map_or(u64::MAX, |next| next.first_record);
     Some((iterations[at].first_record, behind))
+}
+
+/// Returns the number of the first record of the first busy period that began at `at` or later and is over: at most what is
+/// known of the records before `at`. `u64::MAX` where the page does not tell of such a one.
+fn first_record_from(page: &Page, at: Ticks) -> u64 {
+    let iterations = page.iterations(0);
+    iterations.iter().find(|iteration| iteration.begin >= at).map_or(u64::MAX, |after| after.first_record)
 }
 
 /// Returns the label of a phase; nothing where the runtime does not tell of phases.
@@ -354,6 +362,41 @@ mod tests {
             let [sum] = extract.groups.sums(&NowValues::IDLE, 110 * MS)[..] else { panic!("one group") };
             assert_eq!((sum.count, sum.total_ns), (11_000, 110 * MS));
         }
+    }
+
+    /// An agent without a processor sees the end long after it.
+    #[test]
+    fn what_was_overwritten_after_the_end_is_not_of_it() {
+        let time = VirtualClock::starting_at(10_000 * MS);
+        let mut writer = Writer::builder("extract").clock(Clock::simulated(time.clone())).build();
+        let site = writer.named_site(std::panic::Location::caller(), Kind::Async, "post");
+        let run = |writer: &mut Writer, count: u64| {
+            for _ in 0..count {
+                writer.begin(Kind::Async, site, TaskTimes::UNKNOWN);
+                time.advance_ns(MS / 10);
+                writer.end();
+            }
+        };
+        writer.resume();
+        writer.park();
+        writer.unpark(1);
+        let (begin, clock, first) = (writer.last(), writer.clock().clone(), writer.page().recorder().count());
+        run(&mut writer, 700);
+        let mut extract = Extract::open(writer.page(), clock.scale(), begin, None, Some(first));
+        run(&mut writer, 500);
+        writer.park();
+        let end = writer.last();
+        for _ in 0..10 {
+            writer.unpark(1);
+            run(&mut writer, 1_000);
+            writer.park();
+        }
+        extract.extend(writer.page(), Some(end));
+        let [sum] = extract.groups.sums(&NowValues::IDLE, 120 * MS)[..] else { panic!("one group") };
+        assert_eq!((sum.seen, sum.count, sum.total_ns), (700, 1_200, 120 * MS));
+        let mut incident = Incident::default();
+        extract.fill(&mut incident, &mut SiteLabels::of(writer.page()), &NowValues::IDLE);
+        assert_eq!((incident.records.len(), incident.records_lost), (700, 500));
     }
 
     #[test]

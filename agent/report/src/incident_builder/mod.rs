@@ -133,7 +133,7 @@ impl IncidentBuilder {
         if let Some(running) = now.running.filter(|_| self.runtime.knows(Fact::Phases)) {
             self.runtime.phase_label(running.phase).clone_into(&mut incident.phase);
         }
-        self.tell_groups(&mut labels, now);
+        tell_groups(incident, &self.extract, &mut labels, now);
         self.judge_unknown_number();
         let spans = seen.page.open_spans();
         if !spans.is_empty() {
@@ -202,37 +202,27 @@ impl IncidentBuilder {
         self.now = NowValues::IDLE;
         self.jobs_now.clear();
         if self.incident.kind != IncidentKind::Pool {
-            let callbacks = self.tell_groups(&mut SiteLabels::of(seen.page), &NowValues::IDLE);
+            let mut labels = SiteLabels::of(seen.page);
+            let callbacks = tell_groups(&mut self.incident, &self.extract, &mut labels, &NowValues::IDLE);
             self.judge_flood_at_end();
             self.incident.during = of_busy_period(ns, callbacks).known(&self.runtime);
         }
         self.update_severity(seen, ns.saturating_sub(self.incident.expected_ns));
     }
 
-    /// Returns the incident as it is known now, with the extract. `page` names the sites.
+    /// Returns the incident as it is known now, with the extract. `page` names the sites. What a stall under way consists of is of
+    /// the same moment as its age.
     pub fn whole(&self, page: &Page) -> Incident {
         let mut incident = self.incident.clone();
         let mut labels = SiteLabels::of(page);
+        if !incident.is_over && incident.kind != IncidentKind::Pool {
+            tell_groups(&mut incident, &self.extract, &mut labels, &self.now);
+        }
         self.extract.fill(&mut incident, &mut labels, &self.now);
         incident
             .jobs
             .extend(self.jobs_now.iter().map(|job| self.extract.running_job(job, self.taken, &mut labels)));
         incident
-    }
-
-    /// Tells what the busy period consisted of, in words and in groups. Returns how many callbacks that were.
-    fn tell_groups(&mut self, labels: &mut SiteLabels<'_>, now: &NowValues) -> u64 {
-        let incident = &mut self.incident;
-        let sums = self.extract.groups.sums(now, incident.duration_ns);
-        incident.summary = summary(&sums, incident.duration_ns, &self.runtime, |site| labels.label(site));
-        let unseen = self.extract.groups.unseen(now);
-        incident.unobserved = unseen;
-        if sums.is_empty() && unseen > 0 {
-            let noun = self.runtime.callback().of(unseen).to_owned();
-            incident.summary = format!("{} {noun}, none of them observed", thousands(unseen));
-        }
-        incident.groups = sums.iter().take(GROUPS_MAX).map(|sum| group(sum, labels)).collect();
-        sums.iter().fold(0, |all: u64, sum| all.saturating_add(sum.count)).max(unseen)
     }
 
     /// What stands for many jobs tells their number when it is over. Was it one that took most of the time, then that blocked the
@@ -254,6 +244,26 @@ impl IncidentBuilder {
         }
         self.incident.severity = self.incident.severity.max(Severity::of_stall(age_ns, seen.critical_ns));
     }
+}
+
+/// Tells what the busy period consisted of, in words and in groups. Returns how many callbacks that were.
+fn tell_groups(
+    incident: &mut Incident,
+    extract: &Extract,
+    labels: &mut SiteLabels<'_>,
+    now: &NowValues,
+) -> u64 {
+    let sums = extract.groups.sums(now, incident.duration_ns);
+    let runtime = &labels.runtime();
+    incident.summary = summary(&sums, incident.duration_ns, runtime, |site| labels.label(site));
+    let unseen = extract.groups.unseen(now);
+    incident.unobserved = unseen;
+    if sums.is_empty() && unseen > 0 {
+        let noun = runtime.callback().of(unseen).to_owned();
+        incident.summary = format!("{} {noun}, none of them observed", thousands(unseen));
+    }
+    incident.groups = sums.iter().take(GROUPS_MAX).map(|sum| group(sum, labels)).collect();
+    sums.iter().fold(0, |all: u64, sum| all.saturating_add(sum.count)).max(unseen)
 }
 
 fn group(sum: &GroupSum, labels: &mut SiteLabels<'_>) -> Group {

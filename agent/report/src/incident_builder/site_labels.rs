@@ -21,8 +21,8 @@ impl<'a> SiteLabels<'a> {
     }
 
     /// Returns what the page's runtime says of itself.
-    pub(crate) fn runtime(&self) -> &Description {
-        &self.runtime
+    pub(crate) fn runtime(&self) -> Arc<Description> {
+        self.runtime.clone()
     }
 
     /// Returns what a kind is called, the same as on displays: a drained job by its queue.

@@ -168,7 +168,8 @@ catalog! {
     WORK_SUBMITTED = counter("loopscope_work_submitted_total", Count, &["loop", "kind"],
         "Operations started: timers, connection attempts, pool jobs.");
     WORK_COMPLETED = counter("loopscope_work_completed_total", Count, &["loop", "kind", "outcome"],
-        "Operations by outcome: callback returned (ok), callback panicked (error), or cancelled before it ran (cancelled).");
+        "Operations by outcome: callback returned (ok), callback panicked (error), or cancelled before it ran (cancelled). \
+         The callback of a cancelled pool job runs: see loopscope_pool_completed_total.");
     TASK_STAGE = durations("loopscope_task_stage_duration_seconds", FAST, &["loop", "stage"],
         "Time of a task by stage: operation (submitted to ready), queued (to start), executing (to return), \
          completed (to drained).");

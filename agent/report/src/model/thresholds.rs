@@ -39,7 +39,9 @@ impl ThresholdTable {
     /// Returns the thresholds of the loop that is called so and has this name: its own by label, else those of its name, else
     /// those of its runtime, else those of all.
     pub fn of(&self, called: &Called, name: &str) -> Thresholds {
-        let own = [&*called.label, name, &*called.runtime].into_iter().find_map(|text| self.own.get(text));
+        // A loop that is of no runtime has none by that name.
+        let names = [&*called.label, name, &*called.runtime].into_iter().filter(|text| !text.is_empty());
+        let own = names.into_iter().find_map(|text| self.own.get(text));
         own.copied().unwrap_or(self.all)
     }
 
@@ -100,14 +102,15 @@ mod tests {
             let (label, runtime) = (label.to_owned(), runtime.to_owned());
             table.of(&Called { label, runtime, ..Called::default() }, name)
         };
-        assert_eq!(of(&table, "main", "main", ""), pair(100));
+        table.set_one("", pair(5));
+        assert_eq!(of(&table, "main", "main", ""), pair(100), "no name is no runtime's");
         assert_eq!(of(&table, "worker#3", "worker", ""), pair(20));
         assert_eq!(of(&table, "worker#2", "worker", ""), pair(30));
         table.set_one("web", pair(40));
         assert_eq!(of(&table, "web/1", "web/1", "web"), pair(40));
         table.set_one("web/1", pair(60));
         assert_eq!(of(&table, "web/1", "web/1", "web"), pair(60));
-        assert_eq!(table.pairs().count(), 5);
+        assert_eq!(table.pairs().count(), 6);
         table.set_runtime("web", &["web/1".to_owned(), "web/2".to_owned()], pair(70));
         assert_eq!(of(&table, "web/1", "web/1", "web"), pair(70), "what came last counts");
         assert_eq!(of(&table, "worker#2", "worker", ""), pair(30), "of no other");

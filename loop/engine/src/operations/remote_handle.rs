@@ -11,15 +11,13 @@
 //! bound is that of Node's thread-safe functions (`kMaxIterationCount` in `src/node_api.cc`).
 
 use crate::callback::Origin;
+use crate::core::Core;
 use crate::cx::Cx;
 use crate::error::LoopClosed;
-use crate::queues::inbox::{PostInbox, Posted};
+use crate::queues::inbox::{PART_MAX, PostInbox, Posted};
 use loopscope_probe::{Kind, TaskTimes};
 use std::fmt;
 use std::sync::Arc;
-
-/// Most posted closures that run in one poll phase.
-const BATCH_MAX: usize = 1_000;
 
 /// Hands closures to a loop from any thread. Clone it freely.
 pub struct RemoteHandle<S: 'static = ()> {
@@ -89,23 +87,31 @@ impl<S: 'static> Cx<'_, S> {
 
     #[inline(never)]
     fn run_batch(&mut self) {
-        if self.core.waker.has_posted() {
-            let core = &mut *self.core;
-            let before = core.posted.len();
-            core.mailbox.take(&mut core.posted);
-            if let Some(probe) = &mut core.probe {
-                probe.coalesced((core.posted.len() - before).saturating_sub(1) as u64);
-            }
-        }
-        let mut left = self.core.posted.len().min(BATCH_MAX);
+        // What is posted from here on waits for the next poll.
+        let there = self.core.posted.len().saturating_add(self.core.waker.posted());
+        let mut left = there.min(PART_MAX);
         while left > 0
             && self.goes_on()
-            && let Some(Posted { origin, stamp, run }) = self.core.posted.pop_front()
+            && let Some(Posted { origin, stamp, run }) = self.core.next_posted()
         {
             left -= 1;
             let site = self.core.site(origin, Kind::Async);
             self.enter(Kind::Async, site, TaskTimes::ready_at(stamp), run);
             self.drain();
         }
+    }
+}
+
+impl<S: 'static> Core<S> {
+    /// Takes the oldest closure that was posted.
+    #[inline]
+    fn next_posted(&mut self) -> Option<Posted<S>> {
+        if self.posted.is_empty() && self.waker.has_posted() {
+            self.mailbox.take(&mut self.posted);
+            if let Some(probe) = &mut self.probe {
+                probe.coalesced(self.posted.len().saturating_sub(1) as u64);
+            }
+        }
+        self.posted.pop_front()
     }
 }

@@ -94,11 +94,8 @@ impl<S: 'static> Cx<'_, S> {
     /// ```
     pub fn cancel(&mut self, key: Key) -> bool {
         let is_work = self.core.slots.get(key).is_some_and(|entry| matches!(entry.what, What::Work(_)));
-        let is_cancelled = is_work && self.core.pool.cancel(key);
-        if is_cancelled && let Some(probe) = &mut self.core.probe {
-            probe.cancelled(Kind::WorkDone);
-        }
-        is_cancelled
+        // The pool counts it. The loop does not: of operations that it counts as cancelled, no callback runs.
+        is_work && self.core.pool.cancel(key)
     }
 
     /// Runs the callbacks of all jobs that have ended until now.
