@@ -2,7 +2,7 @@
 
 mod support;
 
-use loopscope_probe::Kind;
+use loopscope_probe::{Clock, Kind};
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use support::{HandLoop, builder, connect, get, request, turn};
@@ -19,6 +19,7 @@ fn a_capture_shows_callbacks_and_the_spans_inside_them() {
     let agent = builder().start().unwrap();
     let hand = HandLoop::start("main");
     let is_over = AtomicBool::new(false);
+    let (clock, begun) = (Clock::monotonic(), Clock::monotonic().now());
     let answer = std::thread::scope(|scope| {
         let capture = scope.spawn(|| {
             let answer = get(&agent, &format!("{ONE_SECOND}&format=folded"));
@@ -30,6 +31,7 @@ fn a_capture_shows_callbacks_and_the_spans_inside_them() {
         }
         capture.join().unwrap()
     });
+    let took_us = clock.ns_between(begun, clock.now()) / 1_000;
     assert_eq!(answer.status, 200, "{}", answer.body);
     let us = |end: &str| -> u64 {
         let line = answer
@@ -43,7 +45,8 @@ fn a_capture_shows_callbacks_and_the_spans_inside_them() {
     assert!(answer.body.starts_with("main;poll;request ("), "{}", answer.body);
     // Four fifths of each callback are in the span; the machine's other work may fall on either.
     assert!(query > request, "{}", answer.body);
-    assert!(request + query <= 1_500_000, "{}", answer.body);
+    // On a busy machine its end comes late, and what ran until then is in it.
+    assert!(request + query <= took_us, "in {took_us}: {}", answer.body);
 }
 
 #[test]
