@@ -99,7 +99,8 @@ mod tests {
         assert_eq!(tally.notes(Of::Cpu, false), [told]);
         let both = Tally { kept_out: 1, ..tally.clone() }.notes(Of::Stalls, false).remove(0);
         assert!(
-            both.starts_with("40 ms in stalls have") && both.contains("while busy; other captures"),
+            both.starts_with("40 ms in stalls beyond their threshold have")
+                && both.contains("while busy; other captures"),
             "{both}"
         );
         let idle = Tally { unproven: 0, ..tally };

@@ -43,7 +43,7 @@ impl Of {
         match self {
             Of::Callbacks => "in callbacks",
             Of::Cpu => "on CPU",
-            Of::Stalls => "in stalls, beyond their threshold",
+            Of::Stalls => "in stalls beyond their threshold",
             Of::Waits => "off CPU",
         }
     }
