@@ -182,6 +182,9 @@ impl IncidentTracker {
         for turn in pool_turns {
             self.pool_turn(at, turn, queue);
         }
+        if let Some(pool) = &mut self.pool {
+            pool.update(at, at.seen.clock.duration_ns(pool.case.builder.begin(), at.seen.taken));
+        }
         self.speak(at.now_ns, queue);
         self.closing.retain(|case| !case.is_done(at.now_ns));
         if let Some(count) = self.budget.end_minute(at.now_ns) {

@@ -526,6 +526,15 @@ fn a_saturated_pool_is_an_incident_with_its_jobs() {
     assert_eq!((open.kind, open.cause.as_str(), open.is_over), (IncidentKind::Pool, "pool", false));
     assert_eq!((open.culprit.name.as_str(), open.groups[0].total_ns), ("resize", 80 * MS));
     assert_eq!((open.pool.as_ref().unwrap().queued, open.jobs.len()), (Some(1), 1));
+    // Between two doublings of the threshold.
+    pool.submitted(WorkKind::Zlib, second);
+    bench.pass(30);
+    bench.look();
+    bench.tracker.refresh(bench.writer.page(), &mut bench.queue);
+    let grown = bench.incident();
+    assert_eq!((open.duration_ns, grown.duration_ns), (120 * MS, 150 * MS));
+    assert_eq!(grown.pool.as_ref().unwrap().queued, Some(2));
+    pool.started(WorkKind::Zlib, second, None);
     pool.started(WorkKind::Zlib, second, None);
     bench.pass(90);
     bench.look();

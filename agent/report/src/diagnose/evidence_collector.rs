@@ -167,7 +167,7 @@ impl EvidenceCollector {
     pub fn look(&mut self, look: &PageSample<'_>) {
         let vitals = look.page.vitals_at(look.clock, look.at);
         let records = look.page.records(self.records_seen);
-        self.see_iterations(look, &records);
+        self.see_iterations(look, &vitals, &records);
         let at_ns = look.clock.scale().ns(look.at.0);
         let reading =
             look.thread.times_ns.map(|(cpu_ns, runqueue_ns)| Reading { at_ns, cpu_ns, runqueue_ns });
@@ -241,20 +241,23 @@ impl EvidenceCollector {
     }
 
     /// Takes the busy periods that ended since the last look: the end of a stall, or a stall that was not seen before.
-    fn see_iterations(&mut self, look: &PageSample<'_>, records: &[CallbackRecord]) {
+    fn see_iterations(&mut self, look: &PageSample<'_>, vitals: &Vitals, records: &[CallbackRecord]) {
         let warning_ns = look.page.control().warning_ns();
         let iterations = look.page.iterations(self.iterations_seen);
         self.iterations_seen = look.page.iterations_recorded();
         for (at, iteration) in iterations.iter().enumerate() {
             let ns = look.clock.duration_ns(iteration.begin, iteration.end);
-            let last_record = iterations.get(at + 1).map_or(u64::MAX, |next| next.first_record);
+            let last_record = match iterations.get(at + 1) {
+                Some(next) => next.first_record,
+                None => first_record_after(iteration, vitals),
+            };
             if let Some(seen) = self.stalls.get_mut(&iteration.begin) {
                 seen.stall.is_over = true;
                 seen.stall.ns = ns.saturating_sub(seen.expected_ns).max(seen.stall.ns);
-                // Of how many jobs a drain was, is known at its end: of one, it is no flood.
-                if seen.stall.runs.is_none() {
-                    let ended = ended_stall(look, iteration, last_record, ns, records);
-                    seen.stall.take_verdict_of(ended);
+                // How many runs there were is known at its end. A drain that was of one job is no flood.
+                if seen.stall.runs.is_none() || last_record != u64::MAX {
+                    let own = look.page.records(iteration.first_record);
+                    seen.stall.take_verdict_of(ended_stall(look, iteration, last_record, ns, &own));
                 }
             } else if ns > warning_ns
                 && self.is_of_watch(iteration)
@@ -423,6 +426,16 @@ impl EvidenceCollector {
             stopped_ns: self.stopped_since.map(|since| clock.duration_ns(since, last.taken)),
             incidents: surroundings.incidents,
         }
+    }
+}
+
+/// Returns the number of the first record after the newest busy period that is over; `u64::MAX` where the vitals, which were
+/// read before it was found, are not of the time right after it.
+fn first_record_after(newest: &IterationRecord, vitals: &Vitals) -> u64 {
+    let is_parked = vitals.busy_since == Ticks::NONE && vitals.parked_since == newest.end;
+    match is_parked || vitals.busy_since >= newest.end {
+        true => vitals.records.saturating_sub(vitals.now.busy_callbacks),
+        false => u64::MAX,
     }
 }
 

@@ -142,6 +142,32 @@ fn a_stall_between_two_looks_is_found_in_the_ring_of_iterations() {
 }
 
 #[test]
+fn a_flood_is_as_many_runs_as_it_had_at_its_end() {
+    for is_busy_again in [false, true] {
+        let mut bench = Bench::new();
+        let site = bench.writer.named_site(Location::caller(), Kind::Timer, "expire");
+        bench.writer.unpark(1);
+        for _ in 0..110 {
+            bench.run(Kind::Timer, site, None, 1);
+        }
+        bench.look();
+        for _ in 0..40 {
+            bench.run(Kind::Timer, site, None, 1);
+        }
+        bench.writer.park();
+        bench.time.advance_ns(MS);
+        if is_busy_again {
+            bench.writer.unpark(1);
+            bench.run(Kind::Timer, site, None, 1);
+        }
+        bench.look();
+        let evidence = bench.finish();
+        let stalls = evidence.stalls.iter().map(|stall| (stall.ns, stall.runs, stall.runs_ns));
+        assert_eq!(stalls.collect::<Vec<_>>(), [(150 * MS, Some(150), 150 * MS)], "{is_busy_again}");
+    }
+}
+
+#[test]
 fn what_runs_after_the_newest_stall_is_not_of_it() {
     let mut bench = Bench::new();
     let site = bench.writer.named_site(Location::caller(), Kind::IoRead, "read");
