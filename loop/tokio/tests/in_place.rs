@@ -44,8 +44,13 @@ fn a_thread_that_gave_its_worker_away_is_not_what_blocks_it() {
             !format!("{:?}", told.iter().map(|one| &one.stacks).collect::<Vec<_>>()).contains("job_in_place"),
             "{told:#?}"
         );
-        assert!(told[0].captures_failed.iter().any(|why| why.contains("block_in_place")), "{told:#?}");
-        assert_eq!((told[0].class.name(), &told[0].waiting_in), ("unknown", &None));
+        // Where each poll is told, the thread that took over is known from its first one on.
+        if cfg!(tokio_unstable) && tier == Tier::Build {
+            assert!(format!("{:?}", told[0].stacks).contains("block_here"), "{told:#?}");
+        } else {
+            assert!(told[0].captures_failed.iter().any(|why| why.contains("block_in_place")), "{told:#?}");
+            assert_eq!((told[0].class.name(), &told[0].waiting_in), ("unknown", &None));
+        }
         block.release();
         drop(release);
         until("its end", || of_runtime(&agent, &name).iter().all(|one| one.is_over));
