@@ -46,6 +46,10 @@ pub struct Groups {
     counted: u64,
     /// Records that were passed over before anybody saw them, at most; `None` where nobody knows.
     passed_over: Option<u64>,
+    /// Of them, those that lay between two records of this group.
+    between: HashMap<(Kind, SiteId), u64>,
+    /// The group of the last record.
+    last: Option<(Kind, SiteId)>,
 }
 
 /// What one record, or what runs, adds to its group.
@@ -69,13 +73,20 @@ impl Groups {
         }
     }
 
-    /// Says how many records more were passed over, where it is known of all of them.
-    pub fn pass_over(&mut self, records: u64) {
+    /// Says how many records more were passed over, where it is known of all of them; `next` is the one behind them.
+    pub fn pass_over(&mut self, records: u64, next: Option<&CallbackRecord>) {
         self.passed_over = Some(self.passed_over.unwrap_or(0).saturating_add(records));
+        let next = next.map(|record| (record.kind, record.site));
+        // Of those before the first one, it is the only neighbour.
+        if let Some(group) = next.filter(|next| self.last.is_none_or(|last| last == *next)) {
+            let between = self.between.entry(group).or_default();
+            *between = between.saturating_add(records);
+        }
     }
 
     fn add_one(&mut self, GroupedRun { kind, site, parent, many, ns }: GroupedRun) {
         self.counted += 1;
+        self.last = Some((kind, site));
         if self.sums.len() >= GROUPS_MAX && !self.sums.contains_key(&(kind, site)) {
             return;
         }
@@ -111,8 +122,8 @@ impl Groups {
     }
 
     /// Returns the groups of a busy period of `busy_ns` as of `now`, whose running callback is added: the longest
-    /// in sum first. Callbacks that the recorder forgot before anybody saw them ([`Groups::unseen`]) are shared out in
-    /// proportion, also after the end: numbers and sums are an estimate then.
+    /// in sum first. Callbacks that the recorder forgot before anybody saw them ([`Groups::unseen`]) are of the group on both
+    /// sides of them, and else shared out in proportion, also after the end: numbers and sums are an estimate then.
     pub fn sums(&self, now: &NowValues, busy_ns: u64) -> Vec<GroupSum> {
         let mut all = self.clone();
         if let Some(running) = now.running
@@ -135,8 +146,12 @@ impl Groups {
             let seen_ns = sums.iter().fold(0, |all: u64, sum| all.saturating_add(sum.total_ns));
             // All of them together took no longer than the busy period: the forgotten ones may have been shorter.
             let forgotten_ns = part(seen_ns, forgotten, seen).min(busy_ns.saturating_sub(seen_ns));
+            let all_between = self.between.values().fold(0, |all: u64, between| all.saturating_add(*between));
+            let between = all_between.min(forgotten);
             for sum in &mut sums {
-                sum.count = sum.count.saturating_add(part(sum.count, forgotten, seen));
+                let own = self.between.get(&(sum.kind, sum.site)).copied().unwrap_or(0);
+                let shared = part(sum.count, forgotten - between, seen);
+                sum.count = sum.count.saturating_add(part(own, between, all_between)).saturating_add(shared);
                 sum.total_ns = sum.total_ns.saturating_add(part(sum.total_ns, forgotten_ns, seen_ns));
             }
         }
@@ -355,7 +370,7 @@ mod tests {
     #[test]
     fn what_was_forgotten_is_counted_after_the_end_too() {
         let mut seen = groups(&vec![record(Kind::Microtask, 3, 0, 500); 16_254]);
-        seen.pass_over(470_959);
+        seen.pass_over(470_959, None);
         let sums = seen.sums(&NowValues::IDLE, 300 * MS);
         assert_eq!((sums[0].count, sums[0].total_ns), (487_213, 243_606_500));
         assert_eq!((sums[0].seen, sums[0].seen_ns), (16_254, 8_127_000));
@@ -365,11 +380,31 @@ mod tests {
         );
     }
 
+    /// A flood is looked at again and again, and what runs once at its end is seen for sure: it stands for no others.
+    #[test]
+    fn what_was_forgotten_between_two_of_a_flood_is_of_the_flood() {
+        let (job, other) = (record(Kind::Microtask, 3, 2, 500), record(Kind::Timer, 4, 0, 500));
+        let mut seen = Groups::default();
+        seen.pass_over(1_000, Some(&job));
+        for forgotten in [0, 90_000, 9_000] {
+            seen.pass_over(forgotten, Some(&job));
+            seen.add(&[job; 100], Ticks::NONE, Scale::NANOSECONDS);
+        }
+        seen.add(&[other], Ticks::NONE, Scale::NANOSECONDS);
+        let count = |seen: &Groups| -> Vec<_> {
+            seen.sums(&NowValues::IDLE, 300 * MS).iter().map(|sum| (sum.kind, sum.count)).collect()
+        };
+        assert_eq!(count(&seen), [(Kind::Microtask, 100_300), (Kind::Timer, 1)]);
+        // Of what lies between two kinds nobody knows.
+        seen.pass_over(301, Some(&job));
+        assert_eq!(count(&seen), [(Kind::Microtask, 100_600), (Kind::Timer, 2)]);
+    }
+
     #[test]
     fn no_length_is_told_of_what_nobody_saw() {
         // There was no time for as many as long as those that were seen: the others were shorter, by how much nobody knows.
         let mut seen = groups(&vec![record(Kind::Tick, 3, 0, 10_000); 4_096]);
-        seen.pass_over(35_904);
+        seen.pass_over(35_904, None);
         let sums = seen.sums(&NowValues::IDLE, 200 * MS);
         assert_eq!(
             words(&sums, 200),
@@ -377,7 +412,7 @@ mod tests {
         );
         let drain = CallbackRecord { many: Some(0), ..record(Kind::Microtask, 3, 0, 10 * MS) };
         let mut seen = groups(&[drain]);
-        seen.pass_over(9);
+        seen.pass_over(9, None);
         let sums = seen.sums(&NowValues::IDLE, 200 * MS);
         assert_eq!(
             words(&sums, 200),
@@ -404,9 +439,9 @@ mod tests {
         let mut seen = groups(&[record(Kind::Task, 4, 0, MS)]);
         let now = NowValues { busy_callbacks: 900, busy_ns: 50 * MS, ..NowValues::IDLE };
         assert_eq!(seen.sums(&now, now.busy_ns)[0].count, 900);
-        seen.pass_over(0);
+        seen.pass_over(0, None);
         assert_eq!(seen.sums(&now, now.busy_ns)[0].count, 1);
-        seen.pass_over(9);
+        seen.pass_over(9, None);
         assert_eq!(seen.sums(&now, now.busy_ns)[0].count, 10);
     }
 }

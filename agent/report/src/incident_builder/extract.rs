@@ -100,15 +100,16 @@ impl Extract {
             let gap = oldest.number.min(behind).saturating_sub(self.next);
             self.lost = self.lost.saturating_add(if has_copied { gap } else { 0 });
             self.next = newest.number.saturating_add(1);
+            let next = Some(oldest).filter(|next| next.end > self.begin && is_in(next.start));
             if self.is_counted {
-                self.groups.pass_over(gap);
+                self.groups.pass_over(gap, next);
             } else if !has_copied && (oldest.number == 0 || oldest.end < self.begin) {
                 // It has all since the begin, whatever the busy period had before that.
                 self.is_counted = true;
-                self.groups.pass_over(0);
+                self.groups.pass_over(0, None);
             } else if let Some((first, behind)) = self.numbers.filter(|_| !has_copied) {
                 self.is_counted = true;
-                self.groups.pass_over(oldest.number.min(behind).saturating_sub(first));
+                self.groups.pass_over(oldest.number.min(behind).saturating_sub(first), next);
             }
         }
         fresh.retain(|record| record.end >= self.from && is_in(record.start));
