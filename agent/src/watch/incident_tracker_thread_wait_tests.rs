@@ -1,4 +1,5 @@
-//! Stalls of threads that wait for other ones because the program wants that, and of those that only look like it.
+//! What captures tell of a stall beside its stack: that the thread waits for another one because the program wants that, and what only
+//! looks like it; that it does the loop's work no more; and which job of a queue it is at.
 
 use super::*;
 

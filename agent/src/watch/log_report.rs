@@ -151,11 +151,10 @@ fn subject(incident: &Incident, room: LineRoom) -> String {
     format!("{} {}", incident.words.lane, room.name(&incident.r#loop))
 }
 
-/// Tells whether what took the time was told as a whole, a drain or a batch, without a number: it may have been one long job.
-/// Captures that found several do not say that.
+/// Tells whether nobody knows if it was one long job or many: captures that found several know.
 fn is_unknown_number(incident: &Incident) -> bool {
     let is_many = incident.jobs_captured.is_some_and(|different| different > 1);
-    !is_many && incident.groups.first().is_some_and(|group| group.count.is_none())
+    !is_many && incident.is_of_unknown_number()
 }
 
 /// `nextTick queue (one or many jobs, after timers)`.

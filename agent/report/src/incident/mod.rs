@@ -291,6 +291,11 @@ impl Incident {
         }
     }
 
+    /// Tells whether what took the time was told as a whole, a drain or a batch, without a number.
+    pub fn is_of_unknown_number(&self) -> bool {
+        self.groups.first().is_some_and(|group| group.count.is_none())
+    }
+
     /// Returns where stacks of the same culprit are: the incident's own id, or that of the last one that has some.
     pub fn stacks_elsewhere(&self) -> Option<IncidentId> {
         let number = self.stacks_in.filter(|_| self.stacks.is_empty())?;

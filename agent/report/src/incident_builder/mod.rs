@@ -175,8 +175,8 @@ impl IncidentBuilder {
     /// Of how many jobs a drain or batch is, the page may not tell. One that is a stall by itself is not one of many.
     fn judge_unknown_number(&mut self) {
         let incident = &mut self.incident;
-        let is_unknown = incident.groups.first().is_some_and(|group| group.count.is_none());
-        if self.has_long_job && is_unknown && incident.kind == IncidentKind::Starvation {
+        let is_flood = incident.kind == IncidentKind::Starvation;
+        if self.has_long_job && is_flood && incident.is_of_unknown_number() {
             (incident.kind, incident.cause) = (IncidentKind::Stall, Cause::Callback.name().to_owned());
             incident.flood.clear();
         }

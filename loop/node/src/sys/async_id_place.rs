@@ -15,7 +15,6 @@ use loopscope_stacks::Memory;
 functions! {
     /// The environment of this thread.
     Environments {
-        context = c"_ZN2v87Isolate17GetCurrentContextEv": fn(*mut c_void) -> *mut c_void;
         of_context = c"_ZN4node21GetCurrentEnvironmentEN2v85LocalINS0_7ContextEEE": fn(*mut c_void) -> *mut c_void;
     }
 }
@@ -35,11 +34,7 @@ impl AsyncIdPlace {
     /// Looks for it. Within a call from JavaScript; `None` where it is not where it is taken to be.
     pub(crate) fn find(isolate: &Isolate) -> Option<AsyncIdPlace> {
         let environments = Environments::find().ok()?;
-        // SAFETY: the isolate is this thread's, and JavaScript has called, so that there is a context and a scope for its handle.
-        let context = unsafe { (environments.context)(isolate.raw) };
-        if context.is_null() {
-            return None;
-        }
+        let context = isolate.context()?;
         // SAFETY: it only reads what Node has written into the context.
         let environment = unsafe { (environments.of_context)(context) };
         let memory = Memory::open().ok()?;
@@ -58,10 +53,8 @@ impl AsyncIdPlace {
         if !are_ids(numbers) {
             return;
         }
-        // SAFETY: gettid only returns the calling thread's id.
-        let tid = unsafe { libc::gettid() } as u32;
         // SAFETY: the array is there for as long as the environment, with which the thread is listed no more.
-        unsafe { sampler::set_id(tid, self.id) };
+        unsafe { sampler::set_id(self.id) };
     }
 
     /// Returns the id.

@@ -12,7 +12,6 @@ use loopscope_stacks::Memory;
 functions! {
     /// The queue of the context of this thread.
     Queues {
-        context = c"_ZN2v87Isolate17GetCurrentContextEv": fn(*mut c_void) -> *mut c_void;
         of_context = c"_ZN2v87Context17GetMicrotaskQueueEv": fn(*mut c_void) -> *mut c_void;
     }
 }
@@ -30,11 +29,7 @@ impl MicrotaskCount {
     /// Looks for it. Within a call from JavaScript; `None` where V8 has another interface.
     pub(crate) fn find(isolate: &Isolate) -> Option<MicrotaskCount> {
         let queues = Queues::find().ok()?;
-        // SAFETY: the isolate is this thread's, and JavaScript has called, so that there is a context and a scope for its handle.
-        let context = unsafe { (queues.context)(isolate.raw) };
-        if context.is_null() {
-            return None;
-        }
+        let context = isolate.context()?;
         // SAFETY: it only reads where the context has its queue.
         let queue = unsafe { (queues.of_context)(context) };
         let word = queue.cast::<i64>().wrapping_add(WORD).cast_const();
@@ -51,9 +46,7 @@ impl MicrotaskCount {
 
     /// Has captures of this thread say it, too.
     pub(crate) fn publish(&self) {
-        // SAFETY: gettid only returns the calling thread's id.
-        let tid = unsafe { libc::gettid() } as u32;
         // SAFETY: the queue is there for as long as its isolate, with which the thread is listed no more.
-        unsafe { sampler::set_finished(tid, self.word) };
+        unsafe { sampler::set_finished(self.word) };
     }
 }

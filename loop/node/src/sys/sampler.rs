@@ -98,24 +98,30 @@ impl JobWords {
     }
 }
 
-/// Notes where this thread has how many microtasks have ended.
+/// Notes where this thread has how many microtasks have ended, where it is listed.
 ///
 /// # Safety
 /// It can be read there for as long as the thread is listed.
-pub(super) unsafe fn set_finished(tid: u32, place: *const i64) {
-    if let Some(at) = place_of(tid) {
-        JOBS[at].finished.store(place.cast_mut(), Ordering::Release);
+pub(super) unsafe fn set_finished(place: *const i64) {
+    if let Some(jobs) = own_place().map(|at| &JOBS[at]) {
+        jobs.finished.store(place.cast_mut(), Ordering::Release);
     }
 }
 
-/// Notes where this thread has the id of what runs.
+/// Notes where this thread has the id of what runs, where it is listed.
 ///
 /// # Safety
 /// As [`set_finished`].
-pub(super) unsafe fn set_id(tid: u32, place: *const f64) {
-    if let Some(at) = place_of(tid) {
-        JOBS[at].id.store(place.cast_mut(), Ordering::Release);
+pub(super) unsafe fn set_id(place: *const f64) {
+    if let Some(jobs) = own_place().map(|at| &JOBS[at]) {
+        jobs.id.store(place.cast_mut(), Ordering::Release);
     }
+}
+
+/// Returns where this thread is listed. In a signal handler, too.
+fn own_place() -> Option<usize> {
+    // SAFETY: gettid only returns the calling thread's id.
+    place_of(unsafe { libc::gettid() } as u32)
 }
 
 fn place_of(tid: u32) -> Option<usize> {
@@ -198,9 +204,7 @@ fn is_stack_small() -> bool {
 }
 
 unsafe extern "C" fn sample(registers: *const SamplerRegisters, words: *mut u64, room: usize) -> usize {
-    // SAFETY: gettid only returns the calling thread's id.
-    let tid = unsafe { libc::gettid() } as u32;
-    let Some(at) = place_of(tid) else { return 0 };
+    let Some(at) = own_place() else { return 0 };
     let isolate = ISOLATES[at].1.load(Ordering::Acquire);
     let walk = WALK.load(Ordering::Acquire);
     if isolate.is_null() || walk == 0 || room <= WORDS_BEFORE || is_stack_small() {

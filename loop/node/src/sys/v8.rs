@@ -18,6 +18,13 @@ functions! {
 }
 
 functions! {
+    /// What JavaScript runs in.
+    Contexts {
+        current = c"_ZN2v87Isolate17GetCurrentContextEv": fn(*mut c_void) -> *mut c_void;
+    }
+}
+
+functions! {
     /// Hooks around entries from C++ into JavaScript.
     EntryHooks {
         add_before = c"_ZN2v87Isolate28AddBeforeCallEnteredCallbackEPFvPS0_E": fn(*mut c_void, EntryCallback);
@@ -99,6 +106,14 @@ impl Isolate {
                 Ok(Isolate { raw, async_ids: AsyncIds::find().ok(), checkpoints })
             }
         }
+    }
+
+    /// Returns V8's handle of the context that JavaScript runs in. Within a call from JavaScript.
+    pub(super) fn context(&self) -> Option<*mut c_void> {
+        let contexts = Contexts::find().ok()?;
+        // SAFETY: the isolate is this thread's, and JavaScript has called, so that there is a context and a scope for its handle.
+        let context = unsafe { (contexts.current)(self.raw) };
+        (!context.is_null()).then_some(context)
     }
 
     /// Returns the id of the resource that JavaScript is entered for, as Node numbers them.
