@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SendError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// Supplies the frames of a runtime that native stacks cannot tell: JavaScript functions, suspended tasks.
@@ -22,7 +22,8 @@ pub trait FrameSource: Send + Sync {
     ///
     /// Called on a thread of the agent's, some 100 us after the moment or later, usually while the loop is still stalled.
     /// The incident is told without what takes longer than 100 ms; where it comes at last, it joins the incident, also one
-    /// that is over. Until then the source is not asked about this loop again, but about others, on other threads: up to 16.
+    /// that is over. Until then the source is not asked about this loop again, but about others, on other threads: up to 16. What is
+    /// known before that is told by [`Moment::tell_early`].
     fn frames_of(&self, moment: &Moment) -> Vec<Frame>;
 
     /// Returns a number of the job that ran at this moment, where the page tells many as one (`Writer::begin_many`): moments of
@@ -52,7 +53,50 @@ pub struct Moment {
     pub foreign: Option<Vec<u64>>,
     /// The native stack itself, as it was copied then.
     pub stack: StackCopy,
+    pub(crate) early: EarlyFrames,
 }
+
+impl Moment {
+    /// Tells what is known already: the incident is told with it where the rest takes longer. What [`FrameSource::frames_of`] returns
+    /// replaces it, unless that is nothing. From now on the source may be asked about this loop again.
+    pub fn tell_early(&self, frames: Vec<Frame>) {
+        let mut early = self.early.lock();
+        early.frames = frames;
+        early.under_way = None;
+    }
+}
+
+/// What was told of a moment before the answer.
+#[derive(Clone, Default)]
+pub(crate) struct EarlyFrames(Arc<Mutex<Early>>);
+
+#[derive(Default)]
+struct Early {
+    frames: Vec<Frame>,
+    /// The question about this loop.
+    under_way: Option<UnderWay>,
+}
+
+impl EarlyFrames {
+    fn lock(&self) -> MutexGuard<'_, Early> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for EarlyFrames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EarlyFrames")
+    }
+}
+
+/// Moments are the same whatever was told of them.
+impl PartialEq for EarlyFrames {
+    fn eq(&self, _other: &EarlyFrames) -> bool {
+        true
+    }
+}
+
+impl Eq for EarlyFrames {}
 
 /// A copy of the inner part of a thread's stack.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -66,7 +110,36 @@ pub struct StackCopy {
 }
 
 /// Where the calls of a stack are set once it is unwound.
-pub(crate) type StackCalls = OnceLock<Vec<StackCall>>;
+#[derive(Debug, Default)]
+pub(crate) struct StackCalls {
+    /// `None` where they were not found.
+    calls: OnceLock<Option<Vec<StackCall>>>,
+    setting: Mutex<()>,
+    set: Condvar,
+}
+
+impl StackCalls {
+    /// Sets them; they do not change any more. `None` where they were not found.
+    pub(crate) fn set(&self, calls: Option<Vec<StackCall>>) {
+        let setting = self.setting.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = self.calls.set(calls);
+        drop(setting);
+        self.set.notify_all();
+    }
+
+    fn wait(&self, within: Duration) {
+        let setting = self.setting.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = self.set.wait_timeout_while(setting, within, |()| self.calls.get().is_none());
+    }
+}
+
+impl PartialEq for StackCalls {
+    fn eq(&self, other: &StackCalls) -> bool {
+        self.calls == other.calls
+    }
+}
+
+impl Eq for StackCalls {}
 
 /// A call on a [copy](StackCopy) of a stack.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,14 +161,18 @@ impl StackCopy {
     /// code that a runtime has compiled. `None` where that did not lead to the first call of the thread, where a frame had to be searched for, or where it is not done yet: it is
     /// done within some ms, so that it is there when a loop answers that was asleep.
     pub fn calls(&self) -> Option<&[StackCall]> {
-        self.calls.get().map(Vec::as_slice)
+        self.calls.calls.get()?.as_deref()
+    }
+
+    /// Waits until it is known which calls were under way, or that they are not found: for so long at most.
+    pub fn wait_for_calls(&self, within: Duration) {
+        self.calls.wait(within);
     }
 
     /// As [`StackCopy::new`], with these calls.
     pub fn with_calls(self, calls: &[(u64, u64)]) -> StackCopy {
         let calls = calls.iter().map(|&(address, frame)| StackCall { address, frame }).collect();
-        // The calls of a stack do not change.
-        let _ = self.calls.set(calls);
+        self.calls.set(Some(calls));
         self
     }
 
@@ -122,6 +199,8 @@ pub(crate) type TakeLate = Arc<dyn Fn(u64, Answer) + Send + Sync>;
 
 /// How long a source is waited for.
 pub(crate) const WITHIN: Duration = Duration::from_millis(100);
+/// How long where it has told something early.
+const EARLY_WITHIN: Duration = Duration::from_millis(30);
 
 /// Loops that are asked about at the same time.
 const ASKED_MAX: usize = 16;
@@ -134,6 +213,8 @@ const THREADS_MAX: usize = 2 * ASKED_MAX;
 pub(crate) enum NoFrames {
     /// They may come late, as the answer to the question of this number.
     NotYet(u64, String),
+    /// The same, and these were told until then.
+    Early(u64, Vec<Frame>),
     /// They will not come.
     None(String),
 }
@@ -159,6 +240,7 @@ pub(crate) struct Question {
     within: Duration,
     clock: Clock,
     asked_at: Ticks,
+    early: EarlyFrames,
     /// Without room: what is sent has been received, so that nothing is lost where the asker stops waiting.
     answered: Receiver<Answer>,
 }
@@ -202,9 +284,11 @@ impl Sources {
         let (number, take_late) = (self.questions, self.take_late.clone());
         let (answer, answered) = sync_channel(0);
         let (of, moment) = (runtime.to_owned(), moment.clone());
+        let early = moment.early.clone();
+        early.lock().under_way = Some(under_way);
         let work = move || {
             loopscope_stacks::block_signal();
-            answer_with(&*source, &of, &moment, under_way, &answer)
+            answer_with(&*source, &of, &moment, &answer)
                 .unwrap_or_else(|SendError(told)| take_late(number, told));
             drop(counted);
         };
@@ -212,29 +296,41 @@ impl Sources {
         thread.spawn(work).map_err(|error| format!("cannot start a thread: {error}"))?;
         let (runtime, within, clock) = (runtime.to_owned(), self.within, Clock::monotonic());
         let asked_at = clock.now();
-        Ok(Question { number, runtime, within, clock, asked_at, answered })
+        Ok(Question { number, runtime, within, clock, asked_at, early, answered })
     }
 }
 
 impl Question {
-    /// Waits for the frames, up to the limit from when they were asked for.
+    /// Waits for the frames, up to the limit from when they were asked for; for less long where some were told early.
     ///
     /// # Errors
     /// Says why there are none: it takes too long, or the source panicked.
     pub(crate) fn wait(self) -> Result<Vec<Frame>, NoFrames> {
         let runtime = &self.runtime;
-        let passed = Duration::from_nanos(self.clock.ns_between(self.asked_at, self.clock.now()));
-        match self.answered.recv_timeout(self.within.saturating_sub(passed)) {
-            Ok(Some(frames)) => Ok(frames),
-            Ok(None) | Err(RecvTimeoutError::Disconnected) => {
-                Err(NoFrames::None(format!("the frame source of runtime {runtime} panicked")))
+        for within in [EARLY_WITHIN.min(self.within), self.within] {
+            let passed = Duration::from_nanos(self.clock.ns_between(self.asked_at, self.clock.now()));
+            match self.answered.recv_timeout(within.saturating_sub(passed)) {
+                Ok(Some(frames)) if frames.is_empty() => return Ok(self.early()),
+                Ok(Some(frames)) => return Ok(frames),
+                Ok(None) | Err(RecvTimeoutError::Disconnected) => {
+                    return Err(NoFrames::None(format!("the frame source of runtime {runtime} panicked")));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
             }
-            Err(RecvTimeoutError::Timeout) => {
-                let within = show_ns(self.within.as_nanos() as u64);
-                let why = format!("the frames of runtime {runtime} did not arrive within {within}");
-                Err(NoFrames::NotYet(self.number, why))
+            let early = self.early();
+            if !early.is_empty() {
+                return Err(NoFrames::Early(self.number, early));
             }
         }
+        let within = show_ns(self.within.as_nanos() as u64);
+        let why = format!("the frames of runtime {runtime} did not arrive within {within}");
+        Err(NoFrames::NotYet(self.number, why))
+    }
+
+    /// Takes what was told early.
+    fn early(&self) -> Vec<Frame> {
+        let early = std::mem::take(&mut self.early.lock().frames);
+        early.into_iter().map(|frame| of_runtime(frame, &self.runtime)).collect()
     }
 }
 
@@ -275,12 +371,11 @@ fn answer_with(
     source: &dyn FrameSource,
     runtime: &str,
     moment: &Moment,
-    under_way: UnderWay,
     answer: &SyncSender<Answer>,
 ) -> Result<(), SendError<Answer>> {
     // The host's code: its faults are not the agent's.
     let found = catch_unwind(AssertUnwindSafe(|| source.frames_of(moment))).ok();
-    drop(under_way);
+    moment.early.lock().under_way = None;
     answer.send(found.map(|frames| frames.into_iter().map(|frame| of_runtime(frame, runtime)).collect()))
 }
 

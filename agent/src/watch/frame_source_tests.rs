@@ -30,7 +30,7 @@ const LONG: Duration = Duration::from_secs(60);
 fn moment(loop_name: &str, tid: u32) -> Moment {
     let (busy_since, foreign) = (Ticks(5), Some(vec![1, 2]));
     let stack = StackCopy::new(0x7000, [1, 2]);
-    Moment { loop_name: loop_name.to_owned(), tid, busy_since, at_ns: 9, foreign, stack }
+    Moment { loop_name: loop_name.to_owned(), tid, busy_since, at_ns: 9, foreign, stack, ..Moment::default() }
 }
 
 fn frames(sources: &mut Sources, moment: &Moment) -> Result<Vec<Frame>, NoFrames> {
@@ -70,6 +70,62 @@ fn what_comes_late_is_not_lost_and_its_loop_is_not_asked_meanwhile() {
     sources.within = LONG;
     allow.send(()).unwrap();
     assert!(frames(&mut sources, &moment("main", 7)).is_ok(), "it is asked again");
+}
+
+/// Tells early what it is told to, and the whole, another function or nothing, when it is allowed to.
+struct Early(Mutex<Receiver<Vec<Frame>>>);
+
+impl FrameSource for Early {
+    fn frames_of(&self, moment: &Moment) -> Vec<Frame> {
+        let waits = self.0.lock().unwrap();
+        moment.tell_early(named(&moment.loop_name));
+        waits.recv().unwrap()
+    }
+}
+
+fn named(function: &str) -> Vec<Frame> {
+    let function = function.to_owned();
+    if function.is_empty() { Vec::new() } else { vec![Frame { function, ..Frame::default() }] }
+}
+
+#[test]
+fn what_is_told_early_is_not_waited_for_any_longer_and_the_loop_may_be_asked_about_again() {
+    let (answer, answers) = channel();
+    let (late, came_late) = channel();
+    let source: Arc<dyn FrameSource> = Arc::new(Early(Mutex::new(answers)));
+    let known = HashMap::from([("node".to_owned(), source)]);
+    let take_late = Arc::new(move |number, answer| late.send((number, answer)).unwrap());
+    let mut sources = Sources::new(known, LONG, take_late);
+    let Err(NoFrames::Early(number, early)) = frames(&mut sources, &moment("begins", 7)) else {
+        panic!("it was not allowed to answer")
+    };
+    assert_eq!((&*early[0].function, early[0].runtime.as_deref()), ("begins", Some("node")));
+    // The first one still waits, and holds what the second waits for.
+    let second = sources.ask("node", &moment("begins", 7)).unwrap();
+    assert!(second.is_ok(), "it is asked about the next stack");
+    answer.send(named("ran")).unwrap();
+    let (answered, whole) = came_late.recv_timeout(LONG).unwrap();
+    assert_eq!((answered, &*whole.unwrap()[0].function), (number, "ran"));
+    // One that has nothing to add has told all.
+    answer.send(Vec::new()).unwrap();
+    let told = second.and_then(Question::wait);
+    let function = |told: &[Frame]| told.first().map(|frame| frame.function.clone());
+    match told {
+        Ok(told) => assert_eq!(function(&told).as_deref(), Some("begins")),
+        // On a busy machine the limit for those comes first.
+        Err(NoFrames::Early(_, told)) => assert_eq!(function(&told).as_deref(), Some("begins")),
+        Err(NoFrames::NotYet(_, why) | NoFrames::None(why)) => panic!("{why}"),
+    }
+}
+
+#[test]
+fn where_nothing_is_known_early_the_answer_is_waited_for() {
+    let (answer, answers) = channel();
+    let source: Arc<dyn FrameSource> = Arc::new(Early(Mutex::new(answers)));
+    let known = HashMap::from([("node".to_owned(), source)]);
+    let mut sources = Sources::new(known, LONG, Arc::new(|_, _| ()));
+    answer.send(named("ran")).unwrap();
+    assert_eq!(frames(&mut sources, &moment("", 7)).unwrap()[0].function, "ran");
 }
 
 /// Keeps back what it knows of the loop "slow".

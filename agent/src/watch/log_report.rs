@@ -202,8 +202,7 @@ fn flood(incident: &Incident, room: LineRoom) -> String {
 /// Returns what the time went to, and in which function.
 fn how(incident: &Incident, room: LineRoom) -> String {
     let detail = room.detail;
-    let frame = incident.stacks.iter().find_map(|stack| stack.guilty_frame());
-    let frame = frame.filter(|_| detail > Detail::WithoutFrame);
+    let frame = incident.guilty_frame().filter(|_| detail > Detail::WithoutFrame);
     let frame = frame.map(|frame| room.name(&frame_text(incident, frame)));
     let in_frame = |words: &str| frame.as_ref().map(|frame| format!(" {words} {frame}")).unwrap_or_default();
     match incident.class {

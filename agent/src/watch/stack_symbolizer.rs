@@ -66,6 +66,7 @@ impl Work {
             at_ns: self.sample.at_ns,
             foreign: self.sample.foreign.clone(),
             stack: StackCopy::new(self.sample.registers.sp, self.sample.stack.as_slice()),
+            ..Moment::default()
         }
     }
 }
@@ -170,9 +171,9 @@ struct IncidentQueue {
     unwinder: Unwinder,
     symbols: Option<Symbolizer>,
     known: KnownStacks,
-    /// Stacks whose frames of another runtime have not come, by the question. Each question has one answer, and few are asked
+    /// Stacks whose frames of another runtime have not come, or not all, and those that have, by the question. Each question has one answer, and few are asked
     /// at the same time.
-    late: HashMap<u64, NativeStack>,
+    late: HashMap<u64, (NativeStack, Vec<Frame>)>,
 }
 
 /// The native frames of each call, by the fingerprint of the stack.
@@ -300,10 +301,8 @@ impl IncidentQueue {
     fn unwound(&mut self, work: &Work, calls: &StackCalls) -> RawStack {
         let stack = self.unwinder.unwind(&work.sample);
         // What was found by trying may have frames of earlier calls in it.
-        if stack.is_complete && !stack.is_searched {
-            // It is set once.
-            let _ = calls.set(calls_of(&stack));
-        }
+        let is_known = stack.is_complete && !stack.is_searched;
+        calls.set(is_known.then(|| calls_of(&stack)));
         stack
     }
 
@@ -316,11 +315,7 @@ impl IncidentQueue {
         say: &Sender<Named>,
     ) {
         let stack = self.unwound(&work, calls);
-        let (front, missing) = match asked.map(|asked| asked.and_then(Question::wait)) {
-            None => (Vec::new(), None),
-            Some(Ok(frames)) => (frames, None),
-            Some(Err(missing)) => (Vec::new(), Some(missing)),
-        };
+        let (front, missing) = answered(asked);
         if let Some(early) = early(&work, &front) {
             let _ = say.send(early);
         }
@@ -364,8 +359,8 @@ impl IncidentQueue {
         let is_outside = outside.is_some();
         native.note.extend(outside);
         told(&native, true, is_outside);
-        if let Some(NoFrames::NotYet(number, _)) = missing {
-            self.late.insert(number, native);
+        if let Some(NoFrames::NotYet(number, _) | NoFrames::Early(number, _)) = missing {
+            self.late.insert(number, (native, front));
         }
     }
 
@@ -391,13 +386,26 @@ impl IncidentQueue {
     fn join_late(&mut self, number: u64, answer: Answer, say: &Sender<Named>) {
         let front = answer.unwrap_or_default();
         // Where naming it failed, or too many waited, there is no stack to join.
-        let Some(native) = self.late.remove(&number).filter(|_| !front.is_empty()) else { return };
-        let replaces = Some(native.fingerprint_with(&[]));
+        let Some((native, before)) = self.late.remove(&number).filter(|_| !front.is_empty()) else { return };
+        let replaces = Some(native.fingerprint_with(&before)).filter(|_| before != front);
+        if replaces.is_none() {
+            return;
+        }
         let _ = say.send(Named { is_final: true, replaces, ..native.with_front(&front) });
     }
 }
 
 /// Returns the frames of another runtime by themselves, where they name the guilty function and its line: native frames are
+/// Waits for the frames of a question. Returns those that there are, and why not all of them.
+fn answered(asked: Option<Result<Question, NoFrames>>) -> (Vec<Frame>, Option<NoFrames>) {
+    match asked.map(|asked| asked.and_then(Question::wait)) {
+        None => (Vec::new(), None),
+        Some(Ok(frames)) => (frames, None),
+        Some(Err(NoFrames::Early(number, frames))) => (frames.clone(), Some(NoFrames::Early(number, frames))),
+        Some(Err(missing)) => (Vec::new(), Some(missing)),
+    }
+}
+
 /// Returns the calls of a stack as sources are told them.
 fn calls_of(stack: &RawStack) -> Vec<StackCall> {
     let frames = stack.addresses.iter().zip(&stack.frame_pointers);

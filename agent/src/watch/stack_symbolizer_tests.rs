@@ -216,6 +216,45 @@ fn frames_that_come_late_take_the_place_of_the_stack_without_them() {
     assert_eq!((late.number, late.age_ns, late.note), (1, 7, None));
 }
 
+/// Knows where the function begins, and once it is allowed to, which line ran.
+struct LineLater(Mutex<Receiver<u32>>);
+
+impl FrameSource for LineLater {
+    fn frames_of(&self, moment: &Moment) -> Vec<Frame> {
+        let at = |line| {
+            let file = Some("/srv/app.js".to_owned());
+            vec![Frame { function: "read".to_owned(), file, line: Some(line), ..Frame::default() }]
+        };
+        moment.tell_early(at(5));
+        at(self.0.lock().unwrap().recv().unwrap())
+    }
+}
+
+#[test]
+fn what_is_known_early_names_the_guilty_function_and_the_whole_takes_its_place() {
+    loopscope_stacks::prepare();
+    let (allow, allowed) = channel();
+    let source: Arc<dyn FrameSource> = Arc::new(LineLater(Mutex::new(allowed)));
+    let sources = FrameSources::from([("mio".to_owned(), source)]);
+    let mut namer = StackSymbolizer::start_within(sources, AddressSources::default(), LONG).unwrap();
+    assert!(namer.name(work(1, &known_by_name())));
+    let mut named = (0..).map(|_| namer.named.recv_timeout(LONG).unwrap()).filter(|one| one.is_final);
+    let guilty = |named: &Named| {
+        let frame = &named.frames[named.guilty.unwrap()];
+        (frame.function.clone(), frame.line)
+    };
+    let early = named.next().unwrap();
+    assert_eq!(guilty(&early), ("read".to_owned(), Some(5)));
+    assert_eq!((&early.note, &early.replaces), (&None, &None), "nothing is missing");
+    allow.send(8).unwrap();
+    let whole = named.next().unwrap();
+    assert_eq!(
+        (whole.replaces.as_ref(), guilty(&whole)),
+        (Some(&early.fingerprint), ("read".to_owned(), Some(8)))
+    );
+    assert_eq!(whole.frames[1..], early.frames[1..]);
+}
+
 /// Answers for the loop "main" only when it is allowed to, and for others at once.
 struct OneIsSlow(Mutex<Receiver<()>>);
 
