@@ -157,6 +157,9 @@ impl StallGroup<'_> {
             same.fold(0, |sum, (_, count)| sum.saturating_add(*count))
         };
         let (frame, _) = guilty.iter().max_by_key(|(frame, _)| function_count(frame))?;
+        let ran = |other: &&Frame| other.function == frame.function && !other.is_function_start;
+        // The line that ran, where a stack has it.
+        let frame = self.incidents.iter().filter_map(|one| one.guilty_frame()).find(ran).unwrap_or(frame);
         let place = self.incidents.first().and_then(|incident| incident.place_of(frame));
         Some(format!(
             "guilty: {}, in {} of {}",

@@ -107,3 +107,29 @@ fn an_incident_without_stacks_says_where_those_of_its_culprit_are() {
     assert_eq!(Incident { stacks_in: Some(2), ..incident() }.stacks_elsewhere(), None, "it has its own");
     assert_eq!(Incident { stacks_in: None, ..pointing }.stacks_elsewhere(), None);
 }
+
+#[test]
+fn the_line_that_ran_is_told_where_a_stack_has_it_and_no_other_functions() {
+    let frame = |function: &str, line, is_function_start| Frame {
+        function: function.into(),
+        file: Some("/app.js".into()),
+        line: Some(line),
+        is_function_start,
+        ..Frame::default()
+    };
+    let stack =
+        |frame| StackCount { frames: vec![frame], guilty: Some(0), count: 1, ..StackCount::default() };
+    let (begins, ran, other) = (frame("read", 5, true), frame("read", 8, false), frame("parse", 9, false));
+    for (stacks, expected) in [
+        (vec![], None),
+        (vec![&begins], Some(&begins)),
+        (vec![&begins, &other], Some(&begins)),
+        (vec![&begins, &other, &ran], Some(&ran)),
+        (vec![&ran, &begins], Some(&ran)),
+        (vec![&other, &ran], Some(&other)),
+    ] {
+        let stacks = stacks.into_iter().cloned().map(stack).collect();
+        let incident = Incident { stacks, ..incident() };
+        assert_eq!(incident.guilty_frame(), expected);
+    }
+}

@@ -192,6 +192,21 @@ impl Incident {
         serde_json::from_value(value).unwrap_or_default()
     }
 
+    /// Returns the function to look at first, of its stacks: with the line that ran where one of them has that, because lines of another
+    /// runtime may come when the first stacks are named already.
+    pub fn guilty_frame(&self) -> Option<&Frame> {
+        let first = self.stacks.iter().find_map(StackCount::guilty_frame)?;
+        let is_better = |frame: &&Frame| {
+            !frame.is_function_start
+                && frame.line.is_some()
+                && frame.function == first.function
+                && frame.file == first.file
+        };
+        let mut others = self.stacks.iter().filter_map(StackCount::guilty_frame);
+        let better = if first.is_function_start { others.find(is_better) } else { None };
+        Some(better.unwrap_or(first))
+    }
+
     /// Tells whether it says which incident it is, and of which process, without a contradiction.
     pub fn is_identified(&self) -> bool {
         let pids = [self.id.process().pid(), self.process_id().pid()];
