@@ -127,6 +127,8 @@ function attach(options) {
   const { loop, script, thread } = names(options.name);
   const limit = require('v8').getHeapStatistics().heap_size_limit;
   const isMain = String(worker.isMainThread);
+  // V8 has all of a function once it was called: the addon checks by this one how V8 keeps functions.
+  answer('');
   addon.start(loop, script, thread, String(limit), isMain, answer, versions(), lines(options));
   // An addon of an earlier version cannot.
   addon.named?.(String(context !== null));

@@ -11,7 +11,7 @@
 //!
 //! V8's own frames have a small even number below the frame's address, functions of JavaScript a context and themselves. A frame of
 //! the interpreter has its bytecode and how far it is in it. None of this is relied on for a name: that is what V8 said of the code
-//! at that address, and where V8 said nothing there is none.
+//! at that address, or what its heap has of the function, and where neither is known there is none.
 
 use crate::code_map::JsFrame;
 use loopscope_agent::StackCopy;
@@ -31,15 +31,22 @@ pub(crate) const INTERPRETER: &str = "InterpreterEntryTrampoline";
 pub(crate) type OpenFunction = (u64, Option<JsFrame>);
 
 /// A copy, and what is known of the code that ran.
-pub(crate) struct CopiedStack<'a, F, N> {
+pub(crate) struct CopiedStack<'a, F, H, N> {
     pub(crate) copy: &'a StackCopy,
     /// Returns the function of an address; `None` for what V8 told nothing of.
     pub(crate) function_of: F,
+    /// Returns the function of a script that this word of the stack is, by V8's heap; `None` for any other word.
+    pub(crate) object_of: H,
     /// Tells whether code is that of a file.
     pub(crate) is_native: N,
 }
 
-impl<F: Fn(u64) -> Option<JsFrame>, N: Fn(u64) -> bool> CopiedStack<'_, F, N> {
+impl<F, H, N> CopiedStack<'_, F, H, N>
+where
+    F: Fn(u64) -> Option<JsFrame>,
+    H: Fn(u64) -> Option<JsFrame>,
+    N: Fn(u64) -> bool,
+{
     /// Returns the functions that were open, innermost first. `None` where the copy could not be unwound, and where the innermost
     /// function is not followed by the frame of V8's own by which JavaScript calls C++, so that it is not known.
     pub(crate) fn functions(&self) -> Option<Vec<OpenFunction>> {
@@ -59,6 +66,44 @@ impl<F: Fn(u64) -> Option<JsFrame>, N: Fn(u64) -> bool> CopiedStack<'_, F, N> {
             functions.push(function);
         }
         (!functions.is_empty()).then_some(functions)
+    }
+
+    /// Returns the names of functions that were open at these places, which V8's own walk of the same stack told: by V8's heap, as far as
+    /// they are known. The innermost place is not on the stack.
+    ///
+    /// A frame is found by what is in it: where its function goes on is above the frame that it called, beside the address of its own
+    /// frame; an interpreted one has its bytecode and how far it is. What was left there by earlier calls may look the same, so all
+    /// that does must be one function.
+    pub(crate) fn names_at(&self, places: &[u64]) -> Vec<OpenFunction> {
+        let words: Vec<u64> = self
+            .copy
+            .bytes
+            .chunks_exact(8)
+            .map(|word| u64::from_ne_bytes(word.try_into().unwrap_or_default()))
+            .collect();
+        let mut frames: Vec<(u64, u64)> = Vec::new();
+        for (index, pair) in words.windows(2).enumerate() {
+            let at = self.copy.sp.wrapping_add(index as u64 * WORD);
+            let [first, second] = [pair[0], pair[1]];
+            if places.contains(&second) && first > at {
+                frames.push((second, first));
+            }
+            let bytecode = second.wrapping_add(first >> 32);
+            if first as u32 == 0 && second % 2 == 1 && places.contains(&bytecode) {
+                frames.push((bytecode, at.wrapping_add(BYTECODE_OFFSET)));
+            }
+        }
+        let mut names: Vec<OpenFunction> = Vec::new();
+        for (place, frame) in frames.into_iter().filter(|(_, frame)| self.is_function(*frame)) {
+            let name = self.word(frame.wrapping_sub(FUNCTION)).and_then(&self.object_of);
+            match names.iter_mut().find(|(of, _)| *of == place) {
+                _ if name.is_none() => {}
+                None => names.push((place, name)),
+                Some((_, known)) if *known != name => *known = None,
+                Some(_) => {}
+            }
+        }
+        names
     }
 
     fn word(&self, address: u64) -> Option<u64> {
@@ -83,21 +128,29 @@ impl<F: Fn(u64) -> Option<JsFrame>, N: Fn(u64) -> bool> CopiedStack<'_, F, N> {
         // It is just behind the call, which may be the last of its function.
         let compiled = (self.function_of)(place.wrapping_sub(1));
         let is_interpreter = |function: &JsFrame| function.function.contains(INTERPRETER);
-        match compiled.filter(|function| !is_interpreter(function)) {
-            Some(compiled) => Some((place, Some(compiled))),
-            // V8's own code is told as built in, or is that of Node's file, as C++ is.
-            None => self.interpreted(frame).or_else(|| (!(self.is_native)(place)).then_some((place, None))),
+        let is_in_interpreter = compiled.as_ref().is_some_and(is_interpreter);
+        if let Some(compiled) = compiled.filter(|_| !is_in_interpreter) {
+            return Some((place, Some(compiled)));
+        }
+        // V8's own code is told as built in, or is that of Node's file, as C++ is.
+        let is_own = is_in_interpreter || (self.is_native)(place);
+        let object = || self.word(frame.wrapping_sub(FUNCTION)).and_then(&self.object_of);
+        let bytecode = self.bytecode(frame);
+        let interpreted = bytecode.and_then(&self.function_of).filter(|function| !function.script.is_empty());
+        match bytecode {
+            Some(bytecode) if interpreted.is_some() => Some((bytecode, interpreted)),
+            Some(bytecode) if is_own => Some((bytecode, Some(object()?))),
+            _ if is_own => None,
+            _ => Some((place, object())),
         }
     }
 
-    /// Returns the function that the interpreter is in.
-    fn interpreted(&self, frame: u64) -> Option<OpenFunction> {
-        let bytecode = self.word(frame.wrapping_sub(BYTECODE))?;
+    /// Returns where the function of a frame is in its bytecode, if it is interpreted.
+    fn bytecode(&self, frame: u64) -> Option<u64> {
+        let bytecode = self.word(frame.wrapping_sub(BYTECODE)).filter(|word| word % 2 == 1)?;
         // A number of JavaScript's: in the upper half.
         let offset = self.word(frame.wrapping_sub(BYTECODE_OFFSET)).filter(|word| *word as u32 == 0)? >> 32;
-        let place = bytecode.wrapping_add(offset);
-        let function = (self.function_of)(place)?;
-        (bytecode % 2 == 1 && !function.script.is_empty()).then_some((place, Some(function)))
+        Some(bytecode.wrapping_add(offset))
     }
 }
 
@@ -171,7 +224,7 @@ mod tests {
             let copy = StackCopy::new(TOP - bytes.len() as u64, bytes).with_calls(calls);
             let is_native = |place| (0x50_0000..0x60_0000).contains(&place);
             let function_of = |place: u64| self.code.function(place as usize);
-            let stack = CopiedStack { copy: &copy, function_of, is_native };
+            let stack = CopiedStack { copy: &copy, function_of, object_of: |_| None, is_native };
             let functions = stack.functions()?;
             Some(functions.into_iter().map(|(_, frame)| frame.map(|frame| frame.function)).collect())
         }
@@ -214,7 +267,8 @@ mod tests {
             "other frames"
         );
         let copy = StackCopy::new(TOP, Vec::new());
-        let stack = CopiedStack { copy: &copy, function_of: |_| None, is_native: |_| false };
+        let stack =
+            CopiedStack { copy: &copy, function_of: |_| None, object_of: |_| None, is_native: |_| false };
         assert_eq!(stack.functions(), None, "it was not unwound");
     }
 
@@ -223,5 +277,61 @@ mod tests {
         let mut made = Made::new();
         made.enter().javascript(0x180).exit(0x1040).enter().interpreted(0x180, 8).exit(0x180);
         assert_eq!(made.functions(), names(&[Some("interpreted"), Some("compiled")]));
+    }
+
+    /// Returns the names at these places; a function's word is its name.
+    fn names_at(made: &Made, places: &[u64], named: &[(u64, &str)]) -> Vec<(u64, String)> {
+        let bytes: Vec<u8> = made.words.iter().rev().flat_map(|word| word.to_ne_bytes()).collect();
+        let copy = StackCopy::new(TOP - bytes.len() as u64, bytes);
+        let object_of = |word: u64| {
+            let (_, name) = named.iter().find(|(of, _)| *of == word)?;
+            Some(JsFrame { function: (*name).to_owned(), ..JsFrame::default() })
+        };
+        let stack = CopiedStack { copy: &copy, function_of: |_| None, object_of, is_native: |_| false };
+        let names = stack.names_at(places);
+        let named = names.into_iter().filter_map(|(place, name)| Some((place, name?.function)));
+        let mut names: Vec<_> = named.collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn functions_of_places_are_found_on_the_stack_by_what_their_frames_have() {
+        let mut made = Made::new();
+        made.enter().javascript(0x180).interpreted(0x1040, 20).exit(0x180);
+        // Where it is in the interpreter: the word of its bytecode, and the offset.
+        let interpreted = 0x2001 + 20;
+        let named = [(0x5001, "compiled"), (0x6001, "interpreted")];
+        let found = names_at(&made, &[interpreted, 0x1040], &named);
+        assert_eq!(found, [(0x1040, "compiled".to_owned()), (interpreted, "interpreted".to_owned())]);
+        assert_eq!(names_at(&made, &[0x1044, 0x2001], &named), [], "nothing goes on there");
+        assert_eq!(names_at(&made, &[interpreted, 0x1040], &[]), [], "no function of a script");
+        // Left by an earlier call: the same place, in another frame.
+        made.call(0x1040, &[CONTEXT_WORD, 0x7001, 0]).call(0x1040, &CPP);
+        let other = [named[0], (0x7001, "other")];
+        assert_eq!(names_at(&made, &[0x1040], &other), [], "it may be either");
+        let same = [named[0], (0x7001, "compiled")];
+        assert_eq!(names_at(&made, &[0x1040], &same), [(0x1040, "compiled".to_owned())], "called by itself");
+    }
+
+    #[test]
+    fn what_v8_did_not_tell_of_is_named_by_its_heap_where_a_thread_slept() {
+        let mut made = Made::new();
+        made.enter().javascript(0x50_0010).interpreted(0x9_0000, 2 << 20).exit(0x50_0020);
+        let calls: Vec<(u64, u64)> = made.calls.iter().rev().copied().collect();
+        let bytes: Vec<u8> = made.words.iter().rev().flat_map(|word| word.to_ne_bytes()).collect();
+        let copy = StackCopy::new(TOP - bytes.len() as u64, bytes).with_calls(&calls);
+        let is_native = |place| (0x50_0000..0x60_0000).contains(&place);
+        let functions = |has_heap: bool| {
+            let object_of = |word: u64| {
+                let function = format!("{word:x}");
+                has_heap.then(|| JsFrame { function, script: "/app.js".into(), ..JsFrame::default() })
+            };
+            let stack = CopiedStack { copy: &copy, function_of: |_| None, object_of, is_native };
+            let functions = stack.functions().unwrap_or_default();
+            functions.into_iter().map(|(_, name)| name.map(|name| name.function)).collect::<Vec<_>>()
+        };
+        assert_eq!(functions(true), [Some("6001".to_owned()), Some("5001".to_owned())]);
+        assert_eq!(functions(false), Vec::<Option<String>>::new());
     }
 }

@@ -18,9 +18,10 @@
 //! interrupt makes it whole, and a sample is named then, unless the interrupt says all.
 
 use crate::code_map::{CodeMap, JsFrame};
-use crate::copied_stack::{CopiedStack, INTERPRETER};
+use crate::copied_stack::INTERPRETER;
+use crate::found::{Found, innermost};
 use crate::source_map::{Places, SourceMaps, path_of};
-use crate::sys::{self, Answer, AskedLoop, Captured};
+use crate::sys::{self, Answer, AskedLoop, Captured, Question};
 use loopscope_agent::{AddressSource, AddressStack, Frame, FrameSource, Moment};
 use loopscope_probe::Kind;
 use loopscope_probe::raw::registry;
@@ -30,6 +31,10 @@ use std::time::{Duration, SystemTime};
 
 /// How long lines are waited for where the functions are known.
 const LINES_WITHIN: Duration = Duration::from_millis(60);
+/// How long JavaScript that runs is waited for before anything else is looked at.
+const SOON: Duration = Duration::from_millis(2);
+/// So often, where its thread had no processor to answer on.
+const SOON_TRIES: u32 = 10;
 /// How long the first answer is waited for, while the loop is blocked; what comes so late joins the incident.
 const FIRST_WITHIN: Duration = Duration::from_secs(60);
 
@@ -61,11 +66,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Names the addresses of the sampler. A function that V8 did not tell of is `None`.
-fn sampled(code: &CodeMap, addresses: &[u64]) -> Vec<Option<JsFrame>> {
-    addresses.iter().map(|address| code.function(*address as usize)).collect()
-}
-
 /// Tells without names whether a function that was sampled runs on where the same walk had `told` a moment later: it is near where
 /// it was, and the functions that called it stand where they stood. Or the innermost was one of V8's own that has returned to it.
 fn runs_on(sampled: &[u64], told: &[u64]) -> bool {
@@ -90,11 +90,6 @@ fn is_part(sampled: &[JsFrame], told: &[JsFrame]) -> bool {
     let mut told = told.iter();
     let mut functions = sampled.iter().filter(|frame| !frame.script.is_empty());
     functions.all(|frame| told.any(|known| is_same(frame, known)))
-}
-
-/// Returns the place of the innermost function that may be of a script: V8's own may be above the program's.
-fn innermost(sampled: &[Option<JsFrame>]) -> Option<usize> {
-    sampled.iter().position(|name| name.as_ref().is_none_or(|frame| !frame.script.is_empty()))
 }
 
 /// How what was told goes together with the sample before it.
@@ -204,9 +199,12 @@ fn frame(JsFrame { function, script, line, column, is_start }: JsFrame) -> Frame
 impl FrameSource for JavaScript {
     fn frames_of(&self, moment: &Moment) -> Vec<Frame> {
         let Some(asked) = sys::loop_of(moment.tid) else { return Vec::new() };
-        let frames = javascript_of(&asked, moment);
-        let mut maps = self.maps(&[asked]);
-        frames.into_iter().map(|one| frame(maps.apply(one))).collect()
+        let shown = |frames: Vec<JsFrame>| {
+            let mut maps = self.maps(std::slice::from_ref(&asked));
+            let of_scripts = frames.into_iter().filter(|frame| *frame != JsFrame::default());
+            of_scripts.map(|one| frame(maps.apply(one))).collect()
+        };
+        shown(javascript_of(&asked, moment, |early| moment.tell_early(shown(early))))
     }
 
     /// A microtask is known by how many have ended before it, a tick by its id: Node has one for each.
@@ -223,54 +221,74 @@ impl FrameSource for JavaScript {
     }
 }
 
-/// Returns the functions that this loop was in at this moment, leaf first.
-fn javascript_of(asked: &Arc<AskedLoop>, moment: &Moment) -> Vec<JsFrame> {
+/// Waits for as long as JavaScript that runs needs to answer: its thread may have no processor for that.
+fn answer_soon(
+    asked: &AskedLoop,
+    question: Question,
+    answer: impl Fn(Duration) -> Option<Answer>,
+) -> Option<Answer> {
+    (0..SOON_TRIES).find_map(|number| {
+        let is_late = number > 0 && asked.would_have_answered(question);
+        if is_late { None } else { answer(SOON) }
+    })
+}
+
+/// Returns the functions that this loop was in at this moment, leaf first. Tells what is known before the loop answers.
+fn javascript_of(
+    asked: &Arc<AskedLoop>,
+    moment: &Moment,
+    tell_early: impl FnOnce(Vec<JsFrame>),
+) -> Vec<JsFrame> {
     let (thread, addresses) = sys::sample_parts(moment.foreign.as_deref());
     let captured = Captured { at_ns: moment.at_ns, thread };
-    let (is_mapped, moment_of_code) = {
+    // A thread that slept, or collected garbage, was in native code, however soon it answers.
+    let is_of_javascript = !addresses.is_empty();
+    let since = {
         let code = sys::lock_code(&asked.code);
-        (code.is_followed, code.moment())
+        code.is_followed.then(|| code.moment())
     };
-    let within = if is_mapped && !addresses.is_empty() { LINES_WITHIN } else { FIRST_WITHIN };
     let page = registry::pages().into_iter().find(|page| page.thread().tid == moment.tid);
     let is_over = || page.as_ref().is_none_or(|page| page.page().busy_since() != moment.busy_since);
-    let answer = asked.ask(within, Some(captured), is_over);
-    let answer = answer.filter(|answer| answer.busy_since == moment.busy_since);
-    let is_at_once = answer.as_ref().is_some_and(|answer| answer.is_at_once(&captured));
-    let did_run = answer.as_ref().is_some_and(Answer::did_run);
-    let told = answer.unwrap_or_default();
-    if is_at_once && !is_mapped && !told.frames.is_empty() {
-        if runs_on(addresses, &told.addresses) {
+    // Before anything else is done: JavaScript that runs answers as it is now.
+    let Some(question) = asked.request(Some(captured)) else { return Vec::new() };
+    let answer = |within: Duration| {
+        let answer = asked.wait(question, within, is_over)?;
+        Some(answer).filter(|answer| answer.busy_since == moment.busy_since)
+    };
+    let is_at_once =
+        |told: &Answer| is_of_javascript && told.is_at_once(&captured) && !told.frames.is_empty();
+    let runs_on = |told: &Answer| since.is_none() && is_at_once(told) && runs_on(addresses, &told.addresses);
+    let soon = if is_of_javascript { answer_soon(asked, question, answer) } else { None };
+    if let Some(told) = soon.as_ref().filter(|told| runs_on(told)) {
+        return told.frames.clone();
+    }
+    let found = Found::of(asked, moment, since);
+    let names = found.names.iter().flatten().cloned();
+    let told = soon.unwrap_or_else(|| {
+        // The loop may be asked about the next stack, too.
+        tell_early(if found.is_known() { names.collect() } else { Vec::new() });
+        if !found.is_known() && since.is_none() {
+            asked.want_map();
+        }
+        // Lines come with the answer: of native code when it has returned, which is waited for once in a stall.
+        let is_first = asked.begins_to_name(moment.busy_since);
+        answer(if is_first { FIRST_WITHIN } else { LINES_WITHIN }).unwrap_or_default()
+    });
+    if !found.is_known() && since.is_none() && is_at_once(&told) {
+        if runs_on(&told) {
             return told.frames;
         }
         // Such an answer does not wait for the map, which is made after it, and before the next one.
         asked.ask(FIRST_WITHIN, None, || sys::loop_of(moment.tid).is_none());
     }
-    // A thread that slept, or collected garbage, was in native code, however soon it answers.
-    let is_of_javascript = !addresses.is_empty();
-    let is_at_once = is_at_once && is_of_javascript;
-    let (addresses, sampled) = match addresses {
-        [] => copied(&asked.code, is_mapped.then_some(moment_of_code), moment),
-        _ => (addresses.to_vec(), sampled(&sys::lock_code(&asked.code), addresses)),
-    };
+    // By what V8 has told of its code since, where a name was missing.
+    let Found { addresses, names } =
+        if found.is_known() { found } else { found.or(Found::of(asked, moment, since)) };
+    let is_at_once = is_of_javascript && told.is_at_once(&captured);
     let later =
-        Later::of(is_at_once, innermost(&sampled), &addresses, &told.addresses, &sys::lock_code(&asked.code));
-    let later = Later { did_run: is_of_javascript && did_run, ..later };
-    join(sampled, told.frames, later)
-}
-
-/// Returns what the sampler would have, where V8 could not walk its stack at that moment: by the copy of the stack. A function
-/// without a name, of nobody knows where, stands for all where the copy does not tell. Code that came after `since`, where a map was
-/// there before, may lie where other code was.
-fn copied(code: &Mutex<CodeMap>, since: Option<u32>, moment: &Moment) -> (Vec<u64>, Vec<Option<JsFrame>>) {
-    // Held for one address at a time: a loop that compiles takes this lock, too.
-    let function_of = |address: u64| match since {
-        Some(since) => sys::lock_code(code).function_since(address as usize, since),
-        None => sys::lock_code(code).function(address as usize),
-    };
-    let copied = CopiedStack { copy: &moment.stack, function_of, is_native: sys::is_in_file };
-    let functions = copied.functions();
-    functions.map_or((Vec::new(), vec![None]), |functions| functions.into_iter().unzip())
+        Later::of(is_at_once, innermost(&names), &addresses, &told.addresses, &sys::lock_code(&asked.code));
+    let later = Later { did_run: is_of_javascript && told.did_run(), ..later };
+    join(names, told.frames, later)
 }
 
 impl AddressSource for JavaScript {
@@ -335,6 +353,7 @@ pub(crate) fn source() -> Arc<JavaScript> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::found::sampled;
 
     fn js(function: &str, line: u32) -> JsFrame {
         JsFrame { function: function.into(), script: "/app.js".into(), line, column: 1, is_start: false }
@@ -497,6 +516,7 @@ mod tests {
 
     #[test]
     fn a_sample_without_its_innermost_function_blames_no_caller_of_it() {
+        let sampled = |code: &CodeMap, addresses: &[u64]| sampled(code, addresses, &[], |_| false);
         let mut code = CodeMap::default();
         code.add(0x1000, 0x100, "JS:~next /app.js:40:1");
         let next = JsFrame { is_start: true, ..js("next", 40) };

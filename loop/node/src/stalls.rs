@@ -17,7 +17,7 @@ pub(crate) fn action() -> Action {
 /// A stall as JavaScript has it: the words of incidents' files, times in milliseconds.
 fn json_of(incident: &Incident) -> String {
     let ms = |ns: u64| ns as f64 / 1e6;
-    let guilty = incident.stacks.iter().find_map(|stack| stack.guilty_frame());
+    let guilty = incident.guilty_frame();
     let value = json!({
         "id": incident.id.to_string(),
         "loop": incident.r#loop,

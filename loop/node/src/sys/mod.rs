@@ -8,6 +8,8 @@
 //! | `allocator` | memory of this addon | |
 //! | `async_id_place` | the id of what runs, in Node's environment | what Node's own function says, again and again; read by system call first |
 //! | `microtask_count` | how many microtasks have ended, in V8's queue | what V8 says at the end of each drain, again and again; read by system call first |
+//! | `collecting` | when V8 last collected garbage | |
+//! | `heap_layout` | where V8 has what in its heap | Node's symbols for debuggers, and what V8 says of one function; read by system call |
 //! | `symbols` | functions by name | the symbol is there |
 //! | `napi` | Node's C interface for addons | part of Node's stable interface |
 //! | `module` | functions that JavaScript calls | |
@@ -28,8 +30,10 @@
 mod allocator;
 mod async_id_place;
 mod code_events;
+mod collecting;
 mod current;
 mod event;
+mod heap_layout;
 mod hook_counts;
 mod js_callback;
 mod microtask_count;
@@ -49,6 +53,7 @@ pub(crate) use async_id_place::AsyncIdPlace;
 pub(crate) use code_events::lock_code;
 pub use event::{Event, HeapFigures, TraceEvent};
 pub(crate) use event::{Running, Watcher};
+pub(crate) use heap_layout::layout as heap_layout;
 pub(crate) use hook_counts::HookCounts;
 pub(crate) use js_callback::{next_text, tell_all, unlisten};
 pub(crate) use microtask_count::MicrotaskCount;
@@ -57,7 +62,7 @@ pub use pool_memory::PoolAddresses;
 pub(crate) use pool_memory::PoolMemory;
 pub(crate) use probe_job::ProbeJob;
 pub(crate) use sampler::{jobs as sample_jobs, parts as sample_parts};
-pub(crate) use stack_trace::{Answer, AskedLoop, Captured, all_loops, loop_of};
+pub(crate) use stack_trace::{Answer, AskedLoop, Captured, Question, all_loops, loop_of};
 pub use symbols::Missing;
 pub(crate) use symbols::is_in_file;
 pub use trace_name::TraceName;

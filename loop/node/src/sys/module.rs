@@ -68,8 +68,12 @@ impl Caller {
         helper: usize,
         is_to_come: bool,
     ) -> Result<(), Missing> {
-        let helper = self.values.get(helper).and_then(|value| self.environment.keep_function(*value));
+        let function = self.values.get(helper).copied();
+        let helper = function.and_then(|function| self.environment.keep_function(function));
         stack_trace::add(self.tid(), isolate.raw, self.environment, helper, is_to_come)?;
+        if let Some(function) = function.filter(|_| helper.is_some()) {
+            stack_trace::check_heap(isolate.raw, &self.environment, function);
+        }
         sampler::add(self.tid(), isolate.raw)
     }
 

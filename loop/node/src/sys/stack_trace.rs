@@ -7,8 +7,10 @@
 //! - `context`: the name that the program's `AsyncLocalStorage` has for what runs.
 
 use super::code_events;
+use super::collecting::{self, Collecting, monotonic_ns};
 use super::current;
 use super::event::Running;
+use super::heap_layout;
 use super::napi::{Environment, Reference, Value};
 use super::sampler::{self, ThreadUse};
 use super::symbols::{self, Missing, functions};
@@ -18,6 +20,7 @@ use loopscope_probe::Ticks;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -133,8 +136,20 @@ pub(crate) struct AskedLoop {
     /// Where scripts say that their source maps are, by script: of those that were on a stack.
     pub(crate) mappings: Mutex<HashMap<String, Arc<str>>>,
     helper: Option<Reference>,
+    /// When objects of its heap were last moved.
+    pub(crate) collecting: Arc<Collecting>,
+    /// The busy period of which a stack was named without waiting for the loop.
+    named: AtomicU64,
     answer: Mutex<Pending>,
     came: Condvar,
+}
+
+/// What a loop was asked: it answers after so many answers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Question {
+    answers_before: u64,
+    /// Processor time of the loop's thread when it was asked, nanoseconds.
+    cpu_ns: Option<u64>,
 }
 
 /// What one loop is asked, by whoever waits: one interrupt answers all of them.
@@ -143,6 +158,8 @@ struct Pending {
     is_asked: bool,
     /// When the stall was captured that is the reason: then more than the stack is asked for.
     stalled: Option<Captured>,
+    /// The map of its code is wanted, too: what was sampled is to be named by it.
+    is_map_wanted: bool,
     /// Processor time of the loop's thread when it was asked, nanoseconds.
     /// `None` where the kernel does not tell.
     asked_cpu_ns: Option<u64>,
@@ -188,6 +205,8 @@ pub(super) fn list(tid: u32, isolate: *mut c_void, environment: usize, helper: O
         code,
         mappings: Mutex::default(),
         helper,
+        collecting: collecting::own(),
+        named: AtomicU64::new(0),
         answer: Mutex::default(),
         came: Condvar::new(),
     }));
@@ -219,15 +238,15 @@ pub(crate) fn all_loops() -> Vec<Arc<AskedLoop>> {
     lock(&LOOPS).clone()
 }
 
-/// Waits for an answer, for so long at most, and no longer than until what is asked for `is_over`.
+/// Waits for the first answer after so many, for so long at most, and no longer than until what is asked for `is_over`.
 fn wait_for_answer(
     mut pending: MutexGuard<'_, Pending>,
+    before: u64,
     came: &Condvar,
     within: Duration,
     is_over: impl Fn() -> bool,
 ) -> Option<Answer> {
     let deadline_ns = monotonic_ns().saturating_add(within.as_nanos() as u64);
-    let before = pending.count;
     while pending.count == before {
         // The lock is held: what is over now was answered before, or will not be.
         let left = Duration::from_nanos(deadline_ns.saturating_sub(monotonic_ns()));
@@ -253,6 +272,17 @@ impl AskedLoop {
         stalled: Option<Captured>,
         is_over: impl Fn() -> bool,
     ) -> Option<Answer> {
+        let question = self.request(stalled)?;
+        self.wait(question, within, is_over)
+    }
+
+    /// Tells whether no stack of this busy period was named yet, and that one is now.
+    pub(crate) fn begins_to_name(&self, busy_since: Ticks) -> bool {
+        self.named.swap(busy_since.0, Ordering::Relaxed) != busy_since.0
+    }
+
+    /// Asks as [`AskedLoop::ask`], and does not wait. `None` where the loop has ended.
+    pub(crate) fn request(self: &Arc<Self>, stalled: Option<Captured>) -> Option<Question> {
         let calls = calls().ok()?;
         let mut pending = lock(&self.answer);
         pending.stalled = stalled.or(pending.stalled);
@@ -262,12 +292,41 @@ impl AskedLoop {
                 return None;
             }
             (pending.is_asked, pending.stalled) = (true, stalled);
+            pending.is_map_wanted = stalled.is_none() || heap_layout::layout().is_none();
             pending.asked_cpu_ns = cpu_ns(self.tid);
             let data = Arc::into_raw(self.clone()) as *mut c_void;
             // SAFETY: the isolate is alive while its loop is in the list, which is locked; V8 takes such requests on any thread.
             unsafe { (calls.interrupt)(self.isolate as *mut c_void, on_interrupt, data) };
         }
-        let answer = wait_for_answer(pending, &self.came, within, is_over);
+        Some(Question { answers_before: pending.count, cpu_ns: pending.asked_cpu_ns })
+    }
+
+    /// Names are missing: whoever answers next makes the map of the code, too.
+    pub(crate) fn want_map(self: &Arc<Self>) {
+        let mut pending = lock(&self.answer);
+        if pending.is_asked {
+            pending.is_map_wanted = true;
+            return;
+        }
+        drop(pending);
+        self.request(None);
+    }
+
+    /// Tells whether JavaScript that ran when this was asked would have answered by now: its thread has run for long enough. Where the
+    /// kernel does not tell that, nobody knows, and it is taken for so.
+    pub(crate) fn would_have_answered(&self, question: Question) -> bool {
+        let used_ns = cpu_ns(self.tid).zip(question.cpu_ns).map(|(now, then)| now.saturating_sub(then));
+        used_ns.is_none_or(|used_ns| used_ns > 3 * RUNS_ON_NS)
+    }
+
+    /// Waits for the answer to a question, as [`AskedLoop::ask`].
+    pub(crate) fn wait(
+        &self,
+        Question { answers_before, .. }: Question,
+        within: Duration,
+        is_over: impl Fn() -> bool,
+    ) -> Option<Answer> {
+        let answer = wait_for_answer(lock(&self.answer), answers_before, &self.came, within, is_over);
         code_events::say_what_is_missing();
         answer
     }
@@ -282,12 +341,13 @@ impl AskedLoop {
     }
 
     /// On the loop's thread, in an interrupt. Tells also whether the answer says all that is wanted, because JavaScript ran when
-    /// the stall was captured: else what was sampled then is to be named, by a map that has to be made first.
+    /// the stall was captured, or names are known otherwise: else what was sampled then is to be named, by a map that has to be made
+    /// first.
     fn look(&self) -> (Answer, bool) {
         let (at_ns, now_cpu_ns) = (monotonic_ns(), cpu_ns(self.tid));
-        let (stalled, asked_cpu_ns) = {
+        let (stalled, asked_cpu_ns, is_map_wanted) = {
             let pending = lock(&self.answer);
-            (pending.stalled, pending.asked_cpu_ns)
+            (pending.stalled, pending.asked_cpu_ns, pending.is_map_wanted)
         };
         let used_ns = now_cpu_ns.zip(asked_cpu_ns).map_or(u64::MAX, |(now, asked)| now.saturating_sub(asked));
         let answer = Answer { at_ns, used_ns, thread: ThreadUse::now(), ..Answer::default() };
@@ -314,7 +374,7 @@ impl AskedLoop {
             }),
             _ => Vec::new(),
         };
-        (Answer { frames, addresses, busy_since, ..answer }, is_at_once)
+        (Answer { frames, addresses, busy_since, ..answer }, is_at_once || !is_map_wanted)
     }
 
     fn stack(&self, environment: &Environment, calls: &StackCalls) -> Vec<JsFrame> {
@@ -367,21 +427,9 @@ impl AskedLoop {
         if !environment.is_function(function) {
             return None;
         }
-        // SAFETY: a handle of a function, in a scope that is open.
-        let name = environment.text(unsafe { (calls.name)(function) });
-        // SAFETY: as above.
-        let line = unsafe { (calls.line)(function) };
-        // SAFETY: as above.
-        let column = unsafe { (calls.column)(function) };
-        let mut origin: Origin = [0; 32];
-        // SAFETY: as above; V8 writes a structure that is smaller than this room in every version.
-        unsafe { (calls.origin)(&raw mut origin, function) };
-        let at = usize::from(origin[0] == self.isolate);
-        let script = environment.text(origin[at] as Value);
+        let told = place_of(self.isolate, environment, &calls, function);
         // A function that was bound is in no script.
-        let is_known = !script.is_empty() && !is_nodes(&script) && line >= 0 && column >= 0;
-        let (line, column) = (line as u32 + 1, column as u32 + 1);
-        is_known.then_some(JsFrame { function: name, script, line, column, is_start: true })
+        told.filter(|function| !is_nodes(&function.script))
     }
 
     /// Names what runs as the program's own context does.
@@ -396,16 +444,38 @@ impl AskedLoop {
     }
 }
 
+/// Checks, once in a process, where V8 has what in its heap, by a function of this thread's isolate.
+pub(super) fn check_heap(isolate: *mut c_void, environment: &Environment, function: Value) {
+    let told = || place_of(isolate as usize, environment, &FunctionCalls::find().ok()?, function);
+    heap_layout::check(function, told);
+}
+
+/// Returns what V8 says of a function; `None` where that is nothing.
+fn place_of(
+    isolate: usize,
+    environment: &Environment,
+    calls: &FunctionCalls,
+    function: Value,
+) -> Option<JsFrame> {
+    // SAFETY: a handle of a function, in a scope that is open.
+    let name = environment.text(unsafe { (calls.name)(function) });
+    // SAFETY: as above.
+    let line = unsafe { (calls.line)(function) };
+    // SAFETY: as above.
+    let column = unsafe { (calls.column)(function) };
+    let mut origin: Origin = [0; 32];
+    // SAFETY: as above; V8 writes a structure that is smaller than this room in every version.
+    unsafe { (calls.origin)(&raw mut origin, function) };
+    let at = usize::from(origin[0] == isolate);
+    let script = environment.text(origin[at] as Value);
+    let is_known = !script.is_empty() && line >= 0 && column >= 0;
+    let (line, column) = (line as u32 + 1, column as u32 + 1);
+    is_known.then_some(JsFrame { function: name, script, line, column, is_start: true })
+}
+
 /// Tells whether a script is Node's own, or none.
 fn is_nodes(script: &str) -> bool {
     script.is_empty() || script.starts_with("node:")
-}
-
-fn monotonic_ns() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: it only writes the structure.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
 /// Returns the processor time of a thread of this process, in nanoseconds; `None` where it has ended, or the kernel does not tell.
@@ -445,7 +515,7 @@ unsafe extern "C" fn on_interrupt(_isolate: *mut c_void, data: *mut c_void) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::AtomicU32;
 
     /// A limit only to fail.
     const LONG: Duration = Duration::from_secs(120);
@@ -481,7 +551,7 @@ mod tests {
     fn an_answer_is_waited_for_while_the_loop_is_blocked_and_no_longer() {
         let (pending, came, looks) = (Mutex::new(Pending::default()), Condvar::new(), AtomicU32::new(0));
         let is_over = || looks.fetch_add(1, Ordering::Relaxed) == 2;
-        assert!(wait_for_answer(lock(&pending), &came, LONG, is_over).is_none());
+        assert!(wait_for_answer(lock(&pending), 0, &came, LONG, is_over).is_none());
         assert_eq!(looks.into_inner(), 3);
         // One that stands behind another's question is answered with it. Each looks once more while it holds the lock.
         std::thread::scope(|scope| {
@@ -489,7 +559,7 @@ mod tests {
                 let (waiting, begun) = std::sync::mpsc::channel();
                 let (pending, came) = (&pending, &came);
                 let is_over = move || waiting.send(()).is_err();
-                (scope.spawn(move || wait_for_answer(lock(pending), came, LONG, is_over)), begun)
+                (scope.spawn(move || wait_for_answer(lock(pending), 0, came, LONG, is_over)), begun)
             });
             waiters.iter().for_each(|(_, begun)| begun.recv().unwrap());
             let answer = Answer { at_ns: 7, ..Answer::default() };
@@ -499,6 +569,6 @@ mod tests {
                 assert_eq!(waiter.join().unwrap().map(|answer| answer.at_ns), Some(7));
             }
         });
-        assert!(wait_for_answer(lock(&pending), &came, Duration::ZERO, || false).is_none());
+        assert!(wait_for_answer(lock(&pending), 1, &came, Duration::ZERO, || false).is_none());
     }
 }

@@ -1,5 +1,6 @@
 //! V8 by its mangled names: hooks around entries and collections, the heap's figures, and the id of what an entry is for.
 
+use super::collecting;
 use super::current;
 use super::event::HeapFigures;
 use super::symbols::{self, Missing, functions};
@@ -194,12 +195,14 @@ impl Isolate {
         unsafe { (hooks.add_before)(self.raw, on_gc, std::ptr::null_mut(), GC_ALL) };
         // SAFETY: as above.
         unsafe { (hooks.add_after)(self.raw, on_gc_completed, std::ptr::null_mut(), GC_ALL) };
+        collecting::set_told(true);
         Ok(())
     }
 
     /// Takes the hooks of [`Isolate::hook_gc`] away.
     pub(crate) fn unhook_gc(&self) {
         let Ok(hooks) = GcHooks::find() else { return };
+        collecting::set_told(false);
         // SAFETY: the isolate is this thread's, and alive until its environment's end is over.
         unsafe { (hooks.remove_before)(self.raw, on_gc, std::ptr::null_mut()) };
         // SAFETY: as above.
@@ -236,9 +239,11 @@ unsafe extern "C" fn on_checkpoint(_isolate: *mut c_void, _data: *mut c_void) {
 }
 
 unsafe extern "C" fn on_gc(_isolate: *mut c_void, kind: c_int, _flags: c_int, _data: *mut c_void) {
+    collecting::begin();
     current::with(|watcher| watcher.gc_begins(kind as u32));
 }
 
 unsafe extern "C" fn on_gc_completed(_isolate: *mut c_void, _kind: c_int, _flags: c_int, _data: *mut c_void) {
     current::with(|watcher| watcher.gc_ends());
+    collecting::end();
 }

@@ -127,7 +127,7 @@ fn in_a_large_heap_what_waits_for_native_code_is_named_without_going_through_the
         println!("Node {version}: {names:?}");
         assert!(names.iter().all(|name| name == "parseBig"), "{names:?} {what}");
         assert!(ended.complained.matches("V8 would go through the heap").count() <= 1, "{what}");
-        named += u32::from(!names.is_empty() && ended.complained.contains("V8 would go through the heap"));
+        named += u32::from(!names.is_empty());
     }
     // On a machine that others use, too, it may be missed.
     assert!(named > 0 || versions().is_empty());

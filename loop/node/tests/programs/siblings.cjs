@@ -1,9 +1,15 @@
 // A function blocks the loop in native code, and another one, which does not, runs right after it, called from the same place:
-// node siblings.cjs HOW. It does so again until a stall has a name, a few times at most: a machine that others use, too, may miss one.
+// node siblings.cjs HOW [late]. It does so again until a stall has a name, a few times at most: a machine that others use, too, may miss one.
 'use strict';
 const fs = require('fs');
 const child = require('child_process');
+// Late: in a heap of 100 MB, and watched only once its functions are compiled, so that V8 told of none of them.
+const isLate = process.argv[3] === 'late';
 const loopscope = require(process.env.LOOPSCOPE_INDEX);
+if (isLate) {
+  loopscope.stop();
+  globalThis.large = Array.from({ length: 900000 }, (_, at) => ({ at, inner: { at } }));
+}
 
 const ROUNDS = 4;
 
@@ -17,12 +23,14 @@ function parses() { return JSON.parse(text).length; }
 function parsesInLoop() { let sum = 0; for (let at = 0; at < 3e7; at++) sum += at % 7; return sum + JSON.parse(text).length; }
 function waits() { return Atomics.wait(cell, 0, 0, 450); }
 function reads() { return fs.readFileSync(fifo, 'utf8'); }
+const numbers = Array.from({ length: 900000 }, (_, at) => (at * 7919) % 1000003);
+function sorts() { return numbers.slice().sort().length; }
 function collects() { globalThis.gc(); globalThis.gc(); globalThis.gc(); globalThis.gc(); globalThis.gc(); globalThis.gc(); }
 function innocent() { return 1; }
 // Timers run at the same depth of the stack, and leave their frames in the room that the wait for events has there.
 function waitsInIo() { return Atomics.wait(cell, 0, 0, 450); }
 
-const blocks = { parses, parsesInLoop, waits, reads, collects, waitsInIo }[process.argv[2]];
+const blocks = { parses, parsesInLoop, sorts, waits, reads, collects, waitsInIo }[process.argv[2]];
 if (blocks === reads) child.execSync(`mkfifo ${fifo}`);
 if (blocks === collects) {
   require('v8').setFlagsFromString('--expose-gc');
@@ -39,6 +47,12 @@ function block(then) {
   then();
 }
 
+if (isLate) {
+  fs.writeFileSync(fifo + '-file', 'x');
+  fs.readFileSync(fifo + '-file', 'utf8');
+  innocent();
+  loopscope.start({ name: 'late' });
+}
 let isNamed = false;
 const unlisten = loopscope.onStall(({ function: name }) => { isNamed ||= name !== null; });
 function round(left) {

@@ -1,0 +1,154 @@
+//! What is known of the functions on a stack without an answer of their loop: by what V8 told of its code, and by its heap.
+//!
+//! | the thread | where its functions were | their names |
+//! |---|---|---|
+//! | ran | V8's own walk, at the instant of the native stack | of their code; else of the function that the copied stack has there |
+//! | slept, or V8 collected garbage | the copy of its stack | the same |
+//!
+//! V8 tells of code as it compiles it, and of older code only when it goes through its whole heap. The heap itself has every function,
+//! and is read from outside; what was read counts only where V8 has collected nothing since the stack was copied.
+
+use crate::code_map::{CodeMap, JsFrame};
+use crate::copied_stack::{CopiedStack, OpenFunction};
+use crate::file_code::FileCode;
+use crate::heap_function::Heap;
+use crate::sys::{self, AskedLoop};
+use loopscope_agent::Moment;
+use loopscope_stacks::Memory;
+use std::time::Duration;
+
+/// How long it is waited for that a stack is unwound: the tables of a large program are read the first time.
+const UNWOUND_WITHIN: Duration = Duration::from_millis(60);
+
+/// The functions of a stack, innermost first.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// Where each was, as V8's own walk tells it.
+    pub(crate) addresses: Vec<u64>,
+    /// Each function; `None` where nothing is known. What has neither name nor script is V8's own.
+    pub(crate) names: Vec<Option<JsFrame>>,
+}
+
+/// Returns the place of the innermost function that may be of a script: V8's own may be above the program's.
+pub(crate) fn innermost(names: &[Option<JsFrame>]) -> Option<usize> {
+    names.iter().position(|name| name.as_ref().is_none_or(|frame| !frame.script.is_empty()))
+}
+
+impl Found {
+    /// Looks for them. Code that came after `since`, where V8 told of its code before, may lie where other code was.
+    pub(crate) fn of(asked: &AskedLoop, moment: &Moment, since: Option<u32>) -> Found {
+        let (_, addresses) = sys::sample_parts(moment.foreign.as_deref());
+        let of_file = FileCode::default();
+        let is_native = |address: u64| of_file.has(address);
+        let by_code =
+            |names: &[OpenFunction]| sampled(&sys::lock_code(&asked.code), addresses, names, is_native);
+        let found = |names| Found { addresses: addresses.to_vec(), names };
+        if !addresses.is_empty() {
+            let names = by_code(&[]);
+            if names.iter().all(Option::is_some) {
+                return found(names);
+            }
+        }
+        // Held for one address at a time: a loop that compiles takes this lock, too.
+        let function_of = |address: u64| match since {
+            Some(since) => sys::lock_code(&asked.code).function_since(address as usize, since),
+            None => sys::lock_code(&asked.code).function(address as usize),
+        };
+        if addresses.is_empty() {
+            moment.stack.wait_for_calls(UNWOUND_WITHIN);
+        }
+        with_objects(asked, moment, |object_of| {
+            let stack = CopiedStack { copy: &moment.stack, function_of, object_of, is_native };
+            if !addresses.is_empty() {
+                return found(by_code(&stack.names_at(addresses)));
+            }
+            // A function of nobody knows where stands for all where the copy does not tell.
+            let (addresses, names) =
+                stack.functions().map_or((Vec::new(), vec![None]), |functions| functions.into_iter().unzip());
+            Found { addresses, names }
+        })
+    }
+
+    /// Tells whether it is known which function was the innermost of a script, or that there was none.
+    pub(crate) fn is_known(&self) -> bool {
+        innermost(&self.names).is_none_or(|at| self.names[at].is_some())
+    }
+
+    /// Takes what is missing from a second look.
+    pub(crate) fn or(self, second: Found) -> Found {
+        if self.addresses != second.addresses {
+            return second;
+        }
+        let names =
+            self.names.into_iter().zip(second.names).map(|(first, second)| first.or(second)).collect();
+        Found { names, ..second }
+    }
+}
+
+/// Calls `look` with what tells the function of a word of the stack, and again without, where objects may have moved meanwhile.
+fn with_objects<T>(
+    asked: &AskedLoop,
+    moment: &Moment,
+    look: impl Fn(&dyn Fn(u64) -> Option<JsFrame>) -> T,
+) -> T {
+    let without = || look(&|_| None);
+    let (Some(layout), Ok(memory)) = (sys::heap_layout(), Memory::open()) else { return without() };
+    if !asked.collecting.has_rested_since(moment.at_ns) {
+        return without();
+    }
+    let read = |address, bytes: &mut [u8]| memory.read_into(address, bytes).is_ok();
+    let heap = Heap::new(layout, &read);
+    let found = look(&|word| heap.function(word));
+    if asked.collecting.has_rested_since(moment.at_ns) { found } else { without() }
+}
+
+/// Names the addresses of V8's walk, by what V8 told of its code, and else by their functions in `names`. Code of a file is V8's own.
+pub(crate) fn sampled(
+    code: &CodeMap,
+    addresses: &[u64],
+    names: &[OpenFunction],
+    is_native: impl Fn(u64) -> bool,
+) -> Vec<Option<JsFrame>> {
+    let name = |address: &u64| {
+        let by_heap = || names.iter().find(|(place, _)| place == address)?.1.clone();
+        let known = code.function(*address as usize).or_else(by_heap);
+        known.or_else(|| is_native(*address).then(JsFrame::default))
+    };
+    addresses.iter().map(name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn js(function: &str) -> JsFrame {
+        JsFrame { function: function.into(), script: "/app.js".into(), line: 1, column: 1, is_start: true }
+    }
+
+    #[test]
+    fn what_v8_told_is_the_name_then_what_its_heap_has_and_code_of_a_file_is_v8s_own() {
+        let mut code = CodeMap::default();
+        code.add(0x1000, 0x100, "JS:~told /app.js:1:1");
+        let names = [(0x1010, Some(js("other"))), (0x2010, Some(js("read"))), (0x3010, None)];
+        let is_native = |address| address == 0x9000;
+        let found = |addresses: &[u64]| Found {
+            addresses: addresses.to_vec(),
+            names: sampled(&code, addresses, &names, is_native),
+        };
+        let whole = found(&[0x9000, 0x2010, 0x1010]);
+        assert_eq!(whole.names, [Some(JsFrame::default()), Some(js("read")), Some(js("told"))]);
+        assert_eq!((innermost(&whole.names), whole.is_known()), (Some(1), true), "V8's own is nobody's");
+        let unknown = found(&[0x9000, 0x3010, 0x1010]);
+        assert_eq!((innermost(&unknown.names), unknown.is_known()), (Some(1), false));
+        assert!(found(&[0x9000]).is_known(), "no function of a script ran");
+    }
+
+    #[test]
+    fn a_second_look_adds_what_was_missing_and_takes_nothing_away() {
+        let look = |names: &[Option<JsFrame>]| Found { addresses: vec![1, 2], names: names.to_vec() };
+        let (first, second) = (look(&[None, Some(js("a"))]), look(&[Some(js("b")), None]));
+        assert_eq!(first.or(second).names, [Some(js("b")), Some(js("a"))]);
+        let elsewhere = Found { addresses: vec![7], names: vec![Some(js("c"))] };
+        assert_eq!(look(&[None, None]).or(elsewhere).names, [Some(js("c"))]);
+    }
+}
