@@ -81,21 +81,21 @@ where
             .chunks_exact(8)
             .map(|word| u64::from_ne_bytes(word.try_into().unwrap_or_default()))
             .collect();
+        let at = |index: usize| self.copy.sp.wrapping_add(index as u64 * WORD);
         let mut frames: Vec<(u64, u64)> = Vec::new();
         for (index, pair) in words.windows(2).enumerate() {
-            let at = self.copy.sp.wrapping_add(index as u64 * WORD);
             let [first, second] = [pair[0], pair[1]];
-            if places.contains(&second) && first > at {
+            if places.contains(&second) && first > at(index) {
                 frames.push((second, first));
             }
             let bytecode = second.wrapping_add(first >> 32);
             if first as u32 == 0 && second % 2 == 1 && places.contains(&bytecode) {
-                frames.push((bytecode, at.wrapping_add(BYTECODE_OFFSET)));
+                frames.push((bytecode, at(index).wrapping_add(BYTECODE_OFFSET)));
             }
         }
         let mut names: Vec<OpenFunction> = Vec::new();
-        for (place, frame) in frames.into_iter().filter(|(_, frame)| self.is_function(*frame)) {
-            let name = self.word(frame.wrapping_sub(FUNCTION)).and_then(&self.object_of);
+        for (place, frame) in frames {
+            let name = self.function_of_frame(frame);
             match names.iter_mut().find(|(of, _)| *of == place) {
                 _ if name.is_none() => {}
                 None => names.push((place, name)),
@@ -104,6 +104,12 @@ where
             }
         }
         names
+    }
+
+    /// Returns the function of a script that has this frame.
+    pub(crate) fn function_of_frame(&self, frame: u64) -> Option<JsFrame> {
+        let function = self.is_function(frame).then(|| self.word(frame.wrapping_sub(FUNCTION)))?;
+        function.and_then(&self.object_of)
     }
 
     fn word(&self, address: u64) -> Option<u64> {

@@ -27,6 +27,8 @@ pub(crate) struct Found {
     pub(crate) addresses: Vec<u64>,
     /// Each function; `None` where nothing is known. What has neither name nor script is V8's own.
     pub(crate) names: Vec<Option<JsFrame>>,
+    /// None is missing that V8's walk may miss: who called V8's own code that has no frame.
+    is_whole: bool,
 }
 
 /// Returns the place of the innermost function that may be of a script: V8's own may be above the program's.
@@ -42,11 +44,11 @@ impl Found {
         let is_native = |address: u64| of_file.has(address);
         let by_code =
             |names: &[OpenFunction]| sampled(&sys::lock_code(&asked.code), addresses, names, is_native);
-        let found = |names| Found { addresses: addresses.to_vec(), names };
+        let found = |names, is_whole| Found { addresses: addresses.to_vec(), names, is_whole };
         if !addresses.is_empty() {
             let names = by_code(&[]);
-            if names.iter().all(Option::is_some) {
-                return found(names);
+            if names.iter().all(Option::is_some) && !is_v8s_own(&names) {
+                return found(names, true);
             }
         }
         // Held for one address at a time: a loop that compiles takes this lock, too.
@@ -57,21 +59,33 @@ impl Found {
         if addresses.is_empty() {
             moment.stack.wait_for_calls(UNWOUND_WITHIN);
         }
-        with_objects(asked, moment, |object_of| {
+        with_objects(asked, moment, |object_of, has_objects| {
             let stack = CopiedStack { copy: &moment.stack, function_of, object_of, is_native };
             if !addresses.is_empty() {
-                return found(by_code(&stack.names_at(addresses)));
+                let mut names = by_code(&stack.names_at(addresses));
+                // V8's own code that has no frame stands in that of who called it, whom V8's walk misses then.
+                let frame = sys::sample_frame(moment.foreign.as_deref()).filter(|_| is_v8s_own(&names));
+                if let Some(caller) = frame.and_then(|frame| stack.function_of_frame(frame)) {
+                    names[0] = Some(caller);
+                }
+                let is_whole = has_objects || !is_v8s_own(&names);
+                return found(names, is_whole);
             }
             // A function of nobody knows where stands for all where the copy does not tell.
             let (addresses, names) =
                 stack.functions().map_or((Vec::new(), vec![None]), |functions| functions.into_iter().unzip());
-            Found { addresses, names }
+            Found { addresses, names, is_whole: true }
         })
     }
 
     /// Tells whether it is known which function was the innermost of a script, or that there was none.
     pub(crate) fn is_known(&self) -> bool {
         innermost(&self.names).is_none_or(|at| self.names[at].is_some())
+    }
+
+    /// Tells whether the innermost function of a script is known, and none called by it.
+    pub(crate) fn is_sure(&self) -> bool {
+        self.is_known() && self.is_whole
     }
 
     /// Takes what is missing from a second look.
@@ -85,20 +99,25 @@ impl Found {
     }
 }
 
+/// Tells whether the innermost place is in V8's own code.
+fn is_v8s_own(names: &[Option<JsFrame>]) -> bool {
+    names.first().is_some_and(|name| name.as_ref().is_some_and(|frame| frame.script.is_empty()))
+}
+
 /// Calls `look` with what tells the function of a word of the stack, and again without, where objects may have moved meanwhile.
 fn with_objects<T>(
     asked: &AskedLoop,
     moment: &Moment,
-    look: impl Fn(&dyn Fn(u64) -> Option<JsFrame>) -> T,
+    look: impl Fn(&dyn Fn(u64) -> Option<JsFrame>, bool) -> T,
 ) -> T {
-    let without = || look(&|_| None);
+    let without = || look(&|_| None, false);
     let (Some(layout), Ok(memory)) = (sys::heap_layout(), Memory::open()) else { return without() };
     if !asked.collecting.has_rested_since(moment.at_ns) {
         return without();
     }
     let read = |address, bytes: &mut [u8]| memory.read_into(address, bytes).is_ok();
     let heap = Heap::new(layout, &read);
-    let found = look(&|word| heap.function(word));
+    let found = look(&|word| heap.function(word), true);
     if asked.collecting.has_rested_since(moment.at_ns) { found } else { without() }
 }
 
@@ -134,10 +153,12 @@ mod tests {
         let found = |addresses: &[u64]| Found {
             addresses: addresses.to_vec(),
             names: sampled(&code, addresses, &names, is_native),
+            is_whole: addresses[0] != 0x9000,
         };
         let whole = found(&[0x9000, 0x2010, 0x1010]);
         assert_eq!(whole.names, [Some(JsFrame::default()), Some(js("read")), Some(js("told"))]);
         assert_eq!((innermost(&whole.names), whole.is_known()), (Some(1), true), "V8's own is nobody's");
+        assert!(!whole.is_sure() && found(&[0x2010, 0x1010]).is_sure(), "one between them may be missing");
         let unknown = found(&[0x9000, 0x3010, 0x1010]);
         assert_eq!((innermost(&unknown.names), unknown.is_known()), (Some(1), false));
         assert!(found(&[0x9000]).is_known(), "no function of a script ran");
@@ -145,10 +166,14 @@ mod tests {
 
     #[test]
     fn a_second_look_adds_what_was_missing_and_takes_nothing_away() {
-        let look = |names: &[Option<JsFrame>]| Found { addresses: vec![1, 2], names: names.to_vec() };
+        let look = |names: &[Option<JsFrame>]| Found {
+            addresses: vec![1, 2],
+            names: names.to_vec(),
+            is_whole: true,
+        };
         let (first, second) = (look(&[None, Some(js("a"))]), look(&[Some(js("b")), None]));
         assert_eq!(first.or(second).names, [Some(js("b")), Some(js("a"))]);
-        let elsewhere = Found { addresses: vec![7], names: vec![Some(js("c"))] };
+        let elsewhere = Found { addresses: vec![7], names: vec![Some(js("c"))], is_whole: true };
         assert_eq!(look(&[None, None]).or(elsewhere).names, [Some(js("c"))]);
     }
 }

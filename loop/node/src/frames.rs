@@ -251,38 +251,39 @@ fn javascript_of(
     let is_over = || page.as_ref().is_none_or(|page| page.page().busy_since() != moment.busy_since);
     // Before anything else is done: JavaScript that runs answers as it is now.
     let Some(question) = asked.request(Some(captured)) else { return Vec::new() };
+    if asked.was_answering_at(moment.at_ns) {
+        return Vec::new();
+    }
     let answer = |within: Duration| {
         let answer = asked.wait(question, within, is_over)?;
         Some(answer).filter(|answer| answer.busy_since == moment.busy_since)
     };
     let is_at_once =
         |told: &Answer| is_of_javascript && told.is_at_once(&captured) && !told.frames.is_empty();
-    let runs_on = |told: &Answer| since.is_none() && is_at_once(told) && runs_on(addresses, &told.addresses);
     let soon = if is_of_javascript { answer_soon(asked, question, answer) } else { None };
-    if let Some(told) = soon.as_ref().filter(|told| runs_on(told)) {
-        return told.frames.clone();
-    }
     let found = Found::of(asked, moment, since);
     let names = found.names.iter().flatten().cloned();
     let told = soon.unwrap_or_else(|| {
         // The loop may be asked about the next stack, too.
-        tell_early(if found.is_known() { names.collect() } else { Vec::new() });
-        if !found.is_known() && since.is_none() {
+        tell_early(if found.is_sure() { names.collect() } else { Vec::new() });
+        // What V8 has moved is known to the next stack.
+        if !found.is_known() && since.is_none() && asked.collecting.may_have_rested_since(moment.at_ns) {
             asked.want_map();
         }
         // Lines come with the answer: of native code when it has returned, which is waited for once in a stall.
         let is_first = asked.begins_to_name(moment.busy_since);
         answer(if is_first { FIRST_WITHIN } else { LINES_WITHIN }).unwrap_or_default()
     });
+    // Where names are known, they say whether it runs on. Where V8 has collected since, native code ran.
     if !found.is_known() && since.is_none() && is_at_once(&told) {
-        if runs_on(&told) {
+        if asked.collecting.may_have_rested_since(moment.at_ns) && runs_on(addresses, &told.addresses) {
             return told.frames;
         }
         // Such an answer does not wait for the map, which is made after it, and before the next one.
         asked.ask(FIRST_WITHIN, None, || sys::loop_of(moment.tid).is_none());
     }
     // By what V8 has told of its code since, where a name was missing.
-    let Found { addresses, names } =
+    let Found { addresses, names, .. } =
         if found.is_known() { found } else { found.or(Found::of(asked, moment, since)) };
     let is_at_once = is_of_javascript && told.is_at_once(&captured);
     let later =

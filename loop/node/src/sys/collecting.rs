@@ -35,6 +35,11 @@ impl Collecting {
         let is_over = self.begun.load(Ordering::Relaxed) == ended;
         self.is_told.load(Ordering::Relaxed) && is_over && self.ended_at_ns.load(Ordering::Relaxed) < at_ns
     }
+
+    /// As [`Collecting::has_rested_since`], and where nobody tells.
+    pub(crate) fn may_have_rested_since(&self, at_ns: u64) -> bool {
+        !self.is_told.load(Ordering::Relaxed) || self.has_rested_since(at_ns)
+    }
 }
 
 thread_local! {
@@ -81,7 +86,7 @@ mod tests {
     #[test]
     fn objects_have_moved_where_a_collection_runs_or_ended_since() {
         let collecting = Collecting::default();
-        assert!(!collecting.has_rested_since(100), "nobody tells");
+        assert!(!collecting.has_rested_since(100) && collecting.may_have_rested_since(100), "nobody tells");
         collecting.is_told.store(true, Ordering::Relaxed);
         assert!(collecting.has_rested_since(100));
         collecting.begin();
@@ -93,6 +98,7 @@ mod tests {
         collecting.end(230);
         assert!(!collecting.has_rested_since(100), "it came after that moment");
         assert!(!collecting.has_rested_since(230), "that moment was within it");
+        assert!(!collecting.may_have_rested_since(230) && collecting.may_have_rested_since(231));
         assert!(collecting.has_rested_since(231));
     }
 }

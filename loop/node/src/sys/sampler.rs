@@ -17,8 +17,8 @@ functions! {
     }
 }
 
-/// Words before the addresses: V8's state, the [`ThreadUse`] then, and which job ran.
-const WORDS_BEFORE: usize = 5;
+/// Words before the addresses: V8's state, the [`ThreadUse`] then, which job ran, and the frame pointer.
+const WORDS_BEFORE: usize = 6;
 
 /// What a thread has used of the system so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl ThreadUse {
 /// wrote nothing.
 pub(crate) fn parts(words: Option<&[u64]>) -> (Option<ThreadUse>, &[u64]) {
     match words {
-        Some([_state, cpu_ns, waits, _finished, _id, addresses @ ..]) => {
+        Some([_state, cpu_ns, waits, _finished, _id, _frame, addresses @ ..]) => {
             (Some(ThreadUse { cpu_ns: *cpu_ns, waits: *waits }), addresses)
         }
         _ => (None, &[]),
@@ -59,6 +59,11 @@ pub(crate) fn jobs(words: Option<&[u64]>) -> (Option<u64>, Option<u64>) {
         Some([_, _, _, finished, id, ..]) => (finished.checked_sub(1), id.checked_sub(1)),
         _ => (None, None),
     }
+}
+
+/// Returns the frame pointer of the thread when [`sample`] wrote this.
+pub(crate) fn frame(words: Option<&[u64]>) -> Option<u64> {
+    words?.get(WORDS_BEFORE - 1).copied()
 }
 
 /// Threads that are known in the handler. Loops beyond have native stacks only.
@@ -222,7 +227,7 @@ unsafe extern "C" fn sample(registers: *const SamplerRegisters, words: *mut u64,
     let ThreadUse { cpu_ns, waits } = ThreadUse::now();
     let [finished, id] = JOBS[at].read();
     let state = info[INFO_STATE] as u64 & u64::from(u32::MAX);
-    let before: [u64; WORDS_BEFORE] = [state, cpu_ns, waits, finished, id];
+    let before: [u64; WORDS_BEFORE] = [state, cpu_ns, waits, finished, id, fp];
     // SAFETY: there is room for so many words, and more.
     unsafe { words.cast::<[u64; WORDS_BEFORE]>().write(before) };
     WORDS_BEFORE + info[INFO_FRAMES].min(room)
@@ -235,14 +240,15 @@ mod tests {
     #[test]
     fn what_a_sample_says_is_taken_apart() {
         let at = ThreadUse { cpu_ns: 5, waits: 6 };
-        assert_eq!(parts(Some(&[1, 5, 6, 7, 8, 70, 80])), (Some(at), &[70, 80][..]));
-        assert_eq!(parts(Some(&[1, 5, 6, 7, 8])), (Some(at), &[][..]));
+        assert_eq!(parts(Some(&[1, 5, 6, 7, 8, 9, 70, 80])), (Some(at), &[70, 80][..]));
+        assert_eq!(parts(Some(&[1, 5, 6, 7, 8, 9])), (Some(at), &[][..]));
+        assert_eq!((frame(Some(&[1, 5, 6, 7, 8, 9])), frame(Some(&[1])), frame(None)), (Some(9), None, None));
         assert_eq!((parts(Some(&[1])), parts(None)), ((None, &[][..]), (None, &[][..])));
     }
 
     #[test]
     fn what_is_not_known_of_jobs_is_not_said() {
-        let jobs = |finished, id| jobs(Some(&[1, 5, 6, finished, id, 70]));
+        let jobs = |finished, id| jobs(Some(&[1, 5, 6, finished, id, 9, 70]));
         assert_eq!((jobs(7, 1), jobs(0, 3)), ((Some(6), Some(0)), (None, Some(2))));
         assert_eq!((jobs(7, 0), super::jobs(None)), ((Some(6), None), (None, None)));
         assert_eq!(super::jobs(Some(&[1, 5])), (None, None));

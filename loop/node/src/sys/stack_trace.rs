@@ -140,6 +140,8 @@ pub(crate) struct AskedLoop {
     pub(crate) collecting: Arc<Collecting>,
     /// The busy period of which a stack was named without waiting for the loop.
     named: AtomicU64,
+    /// When its thread last began and ended to answer: `CLOCK_MONOTONIC`, nanoseconds.
+    answering: [AtomicU64; 2],
     answer: Mutex<Pending>,
     came: Condvar,
 }
@@ -207,6 +209,7 @@ pub(super) fn list(tid: u32, isolate: *mut c_void, environment: usize, helper: O
         helper,
         collecting: collecting::own(),
         named: AtomicU64::new(0),
+        answering: [const { AtomicU64::new(0) }; 2],
         answer: Mutex::default(),
         came: Condvar::new(),
     }));
@@ -279,6 +282,12 @@ impl AskedLoop {
     /// Tells whether no stack of this busy period was named yet, and that one is now.
     pub(crate) fn begins_to_name(&self, busy_since: Ticks) -> bool {
         self.named.swap(busy_since.0, Ordering::Relaxed) != busy_since.0
+    }
+
+    /// Tells whether its thread was answering at this moment: what has called that is not what blocks.
+    pub(crate) fn was_answering_at(&self, at_ns: u64) -> bool {
+        let [began, ended] = [0, 1].map(|index: usize| self.answering[index].load(Ordering::Acquire));
+        began > 0 && began <= at_ns && (ended < began || at_ns <= ended)
     }
 
     /// Asks as [`AskedLoop::ask`], and does not wait. `None` where the loop has ended.
@@ -491,6 +500,7 @@ fn cpu_ns(tid: u32) -> Option<u64> {
 unsafe extern "C" fn on_interrupt(_isolate: *mut c_void, data: *mut c_void) {
     // SAFETY: `ask` made it of an `Arc`, for one call of this function.
     let asked = unsafe { Arc::from_raw(data.cast::<AskedLoop>()) };
+    asked.answering[0].store(monotonic_ns(), Ordering::Release);
     let left = catch_unwind(AssertUnwindSafe(|| {
         code_events::catch_up();
         let (answer, is_all) = asked.look();
@@ -510,6 +520,7 @@ unsafe extern "C" fn on_interrupt(_isolate: *mut c_void, data: *mut c_void) {
     if let Some(answer) = left.unwrap_or_else(|_| Some(Answer::default())) {
         asked.give(answer);
     }
+    asked.answering[1].store(monotonic_ns(), Ordering::Release);
 }
 
 #[cfg(test)]
@@ -545,6 +556,35 @@ mod tests {
         }
         let slept = Captured { thread: None, ..captured };
         assert!(at(1_003, 303, 7).0.is_at_once(&slept) && !at(1_400, 303, 7).0.is_at_once(&slept));
+    }
+
+    #[test]
+    fn a_stack_that_was_captured_while_the_loop_answered_is_known_as_that() {
+        let asked = AskedLoop {
+            tid: 0,
+            isolate: 0,
+            environment: 0,
+            code: Arc::default(),
+            mappings: Mutex::default(),
+            helper: None,
+            collecting: Arc::default(),
+            named: AtomicU64::new(0),
+            answering: [const { AtomicU64::new(0) }; 2],
+            answer: Mutex::default(),
+            came: Condvar::new(),
+        };
+        assert!(!asked.was_answering_at(50), "it was never asked");
+        asked.answering[0].store(100, Ordering::Relaxed);
+        assert!(!asked.was_answering_at(99) && asked.was_answering_at(100) && asked.was_answering_at(500));
+        asked.answering[1].store(200, Ordering::Relaxed);
+        assert!(asked.was_answering_at(200) && !asked.was_answering_at(201));
+        asked.answering[0].store(300, Ordering::Relaxed);
+        assert!(!asked.was_answering_at(250) && asked.was_answering_at(300) && asked.was_answering_at(900));
+        assert!(
+            asked.begins_to_name(Ticks(7))
+                && !asked.begins_to_name(Ticks(7))
+                && asked.begins_to_name(Ticks(9))
+        );
     }
 
     #[test]
