@@ -55,6 +55,7 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("loop/node/src/sys/code_events.rs", "V8's events of code"),
     ("loop/node/src/sys/collecting.rs", "the time, by the C library"),
     ("loop/node/src/sys/current.rs", "the adapter of this thread, by a pointer without destructor"),
+    ("loop/node/src/sys/function_place.rs", "where a function of JavaScript is"),
     ("loop/node/src/sys/heap_layout.rs", "constants that Node has for debuggers"),
     ("loop/node/src/sys/hook_counts.rs", "counters that Node shares with its JavaScript"),
     ("loop/node/src/sys/js_callback.rs", "Node's interface for functions that any thread has called"),

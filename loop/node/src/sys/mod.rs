@@ -9,6 +9,7 @@
 //! | `async_id_place` | the id of what runs, in Node's environment | what Node's own function says, again and again; read by system call first |
 //! | `microtask_count` | how many microtasks have ended, in V8's queue | what V8 says at the end of each drain, again and again; read by system call first |
 //! | `collecting` | when V8 last collected garbage | |
+//! | `function_place` | where a function is | the symbols are there |
 //! | `heap_layout` | where V8 has what in its heap | Node's symbols for debuggers, and what V8 says of one function; read by system call |
 //! | `symbols` | functions by name | the symbol is there |
 //! | `napi` | Node's C interface for addons | part of Node's stable interface |
@@ -33,6 +34,7 @@ mod code_events;
 mod collecting;
 mod current;
 mod event;
+mod function_place;
 mod heap_layout;
 mod hook_counts;
 mod js_callback;

@@ -1,6 +1,7 @@
 //! Functions that JavaScript can call: registered with Node, and called through one that stands for all of them.
 
 use super::event::Watcher;
+use super::function_place;
 use super::hook_counts::HookCounts;
 use super::napi::{ARGUMENTS, Arguments, Environment, Info, Value};
 use super::uv::UvLoop;
@@ -72,7 +73,7 @@ impl Caller {
         let helper = function.and_then(|function| self.environment.keep_function(function));
         stack_trace::add(self.tid(), isolate.raw, self.environment, helper, is_to_come)?;
         if let Some(function) = function.filter(|_| helper.is_some()) {
-            stack_trace::check_heap(isolate.raw, &self.environment, function);
+            function_place::check_heap(isolate.raw, &self.environment, function);
         }
         sampler::add(self.tid(), isolate.raw)
     }

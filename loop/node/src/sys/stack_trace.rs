@@ -10,6 +10,7 @@ use super::code_events;
 use super::collecting::{self, Collecting, monotonic_ns};
 use super::current;
 use super::event::Running;
+use super::function_place;
 use super::heap_layout;
 use super::napi::{Environment, Reference, Value};
 use super::sampler::{self, ThreadUse};
@@ -42,24 +43,11 @@ functions! {
 }
 
 functions! {
-    /// Where a function is. The origin is a structure that is returned in room of the caller's.
-    FunctionCalls {
-        name = c"_ZNK2v88Function7GetNameEv": fn(*mut c_void) -> Value;
-        line = c"_ZNK2v88Function19GetScriptLineNumberEv": fn(*mut c_void) -> c_int;
-        column = c"_ZNK2v88Function21GetScriptColumnNumberEv": fn(*mut c_void) -> c_int;
-        origin = c"_ZNK2v88Function15GetScriptOriginEv": fn(*mut Origin, *mut c_void) -> *mut Origin;
-    }
-}
-
-functions! {
     /// Where a script says that its source map is.
     MappingCalls {
         url = c"_ZNK2v810StackFrame25GetScriptSourceMappingURLEv": fn(*mut c_void) -> Value;
     }
 }
-
-/// `v8::ScriptOrigin`, with room to grow: the isolate in V8 10 and 11, and then the name of the script.
-type Origin = [usize; 32];
 
 /// Frames that are asked for.
 const FRAMES: c_int = 64;
@@ -428,7 +416,7 @@ impl AskedLoop {
 
     /// Returns the function that waits in the queue of ticks, where the stack has none of the program's, and only one waits.
     fn next_tick(&self, environment: &Environment, frames: &[JsFrame]) -> Option<JsFrame> {
-        let (Some(helper), Ok(calls)) = (self.helper, FunctionCalls::find()) else { return None };
+        let helper = self.helper?;
         if frames.is_empty() || !frames.iter().all(|frame| is_nodes(&frame.script)) {
             return None;
         }
@@ -436,7 +424,7 @@ impl AskedLoop {
         if !environment.is_function(function) {
             return None;
         }
-        let told = place_of(self.isolate, environment, &calls, function);
+        let told = function_place::of(self.isolate, environment, function);
         // A function that was bound is in no script.
         told.filter(|function| !is_nodes(&function.script))
     }
@@ -451,35 +439,6 @@ impl AskedLoop {
             current::with(|watcher| watcher.label(&name));
         }
     }
-}
-
-/// Checks, once in a process, where V8 has what in its heap, by a function of this thread's isolate.
-pub(super) fn check_heap(isolate: *mut c_void, environment: &Environment, function: Value) {
-    let told = || place_of(isolate as usize, environment, &FunctionCalls::find().ok()?, function);
-    heap_layout::check(function, told);
-}
-
-/// Returns what V8 says of a function; `None` where that is nothing.
-fn place_of(
-    isolate: usize,
-    environment: &Environment,
-    calls: &FunctionCalls,
-    function: Value,
-) -> Option<JsFrame> {
-    // SAFETY: a handle of a function, in a scope that is open.
-    let name = environment.text(unsafe { (calls.name)(function) });
-    // SAFETY: as above.
-    let line = unsafe { (calls.line)(function) };
-    // SAFETY: as above.
-    let column = unsafe { (calls.column)(function) };
-    let mut origin: Origin = [0; 32];
-    // SAFETY: as above; V8 writes a structure that is smaller than this room in every version.
-    unsafe { (calls.origin)(&raw mut origin, function) };
-    let at = usize::from(origin[0] == isolate);
-    let script = environment.text(origin[at] as Value);
-    let is_known = !script.is_empty() && line >= 0 && column >= 0;
-    let (line, column) = (line as u32 + 1, column as u32 + 1);
-    is_known.then_some(JsFrame { function: name, script, line, column, is_start: true })
 }
 
 /// Tells whether a script is Node's own, or none.
