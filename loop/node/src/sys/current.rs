@@ -125,7 +125,18 @@ fn thread_pointer() -> usize {
 /// Calls `f` with this thread's variable.
 #[inline(always)]
 fn with_state<R>(f: impl FnOnce(&LoopState) -> R) -> R {
-    if thread_pointer() == MAIN.thread.load(Ordering::Relaxed) { f(&MAIN.state) } else { STATE.with(f) }
+    let is_main = thread_pointer() == MAIN.thread.load(Ordering::Relaxed);
+    let state = if is_main { &raw const MAIN.state } else { state_of_other_thread() };
+    // SAFETY: a static, or this thread's variable, which has no destructor and is there for as long as the thread, that is here.
+    f(unsafe { &*state })
+}
+
+/// Finds the variable of a thread that is not the main one.
+// Apart, so that what is done with a state is there once, and nothing is kept at hand for this call.
+#[cold]
+#[inline(never)]
+fn state_of_other_thread() -> *const LoopState {
+    STATE.with(std::ptr::from_ref)
 }
 
 /// Makes the main thread's variable found without a call.

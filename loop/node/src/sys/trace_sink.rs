@@ -231,6 +231,31 @@ fn flags_of(category: *const u8) -> u8 {
     unsafe { AtomicU8::from_ptr(category.cast_mut()) }.load(Ordering::Relaxed)
 }
 
+/// Tells this thread's watcher of an event, where somebody listens to it.
+///
+/// # Safety
+/// As a call of [`AddEvent`] demands.
+#[inline(always)]
+unsafe fn tell(
+    phase: c_char,
+    category: *const u8,
+    name: *const c_char,
+    id: u64,
+    (arguments, values): (i32, *const u64),
+    flags: u32,
+) {
+    if flags_of(category) & OURS != 0 && flags & COPIED == 0 {
+        let value = match arguments {
+            // SAFETY: the caller gives as many values as it says.
+            1 => unsafe { values.read() },
+            _ => 0,
+        };
+        // SAFETY: a name that is not to be copied is constant, and lives as long as the program, as V8's tracing demands.
+        let name = unsafe { TraceName::of_event(name) };
+        current::tell_trace(TraceEvent { phase: phase as u8, name, id, value });
+    }
+}
+
 unsafe extern "C" fn on_event(
     this: *mut c_void,
     phase: c_char,
@@ -246,20 +271,52 @@ unsafe extern "C" fn on_event(
     convertables: *mut c_void,
     flags: u32,
 ) -> u64 {
-    let wanted = flags_of(category);
-    if wanted & OURS != 0 && flags & COPIED == 0 {
-        let value = match arguments {
-            // SAFETY: the caller gives as many values as it says.
-            1 => unsafe { values.read() },
-            _ => 0,
+    if flags_of(category) & RECORDED != 0 {
+        // SAFETY: handed on as it came.
+        return unsafe {
+            on_recorded_event(
+                this,
+                phase,
+                category,
+                name,
+                scope,
+                id,
+                bind_id,
+                arguments,
+                names,
+                types,
+                values,
+                convertables,
+                flags,
+            )
         };
-        // SAFETY: a name that is not to be copied is constant, and lives as long as the program, as V8's tracing demands.
-        let name = unsafe { TraceName::of_event(name) };
-        current::tell_trace(TraceEvent { phase: phase as u8, name, id, value });
     }
-    if wanted & RECORDED == 0 {
-        return 0;
-    }
+    // SAFETY: as it came.
+    unsafe { tell(phase, category, name, id, (arguments, values), flags) };
+    0
+}
+
+/// [`on_event`] where a trace of the program's wants it, too.
+// Apart, so that nothing of what is handed on is kept at hand where nothing is.
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn on_recorded_event(
+    this: *mut c_void,
+    phase: c_char,
+    category: *const u8,
+    name: *const c_char,
+    scope: *const c_char,
+    id: u64,
+    bind_id: u64,
+    arguments: i32,
+    names: *const *const c_char,
+    types: *const u8,
+    values: *const u64,
+    convertables: *mut c_void,
+    flags: u32,
+) -> u64 {
+    // SAFETY: as it came.
+    unsafe { tell(phase, category, name, id, (arguments, values), flags) };
     match installed() {
         // SAFETY: handed on as it came, to the function that stood here.
         Some(sink) => unsafe {
