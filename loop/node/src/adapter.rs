@@ -270,7 +270,7 @@ impl Adapter {
         }
     }
 
-    /// Hooks V8's checkpoints where they part what runs: see `checkpoint_hook`.
+    /// Hooks V8's checkpoints where they part what runs, or takes the hook away: see `checkpoint_hook`.
     #[inline]
     fn follow_checkpoints(&mut self) {
         if self.entries.checkpoint_hook.is_to_change(self.entries.needs_checkpoints()) {
@@ -365,13 +365,17 @@ impl Watcher for Adapter {
 
     fn entry_begins(&mut self) -> bool {
         self.entries.tell(Event::EntryBegins);
-        self.follow_checkpoints();
+        if self.entries.checkpoint_hook.is_missing(self.entries.needs_checkpoints()) {
+            self.change_checkpoints();
+        }
         self.entries.is_in_entry()
     }
 
     fn entry_ends(&mut self) -> bool {
         self.entries.tell(Event::EntryEnds);
-        self.follow_checkpoints();
+        if self.entries.checkpoint_hook.is_to_go() {
+            self.change_checkpoints();
+        }
         self.entries.is_in_entry()
     }
 

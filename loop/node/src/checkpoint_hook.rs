@@ -36,6 +36,18 @@ impl CheckpointHook {
         (self.is_enabled && (is_needed || self.left > 0)) != self.is_set
     }
 
+    /// [`CheckpointHook::is_to_change`] as an entry begins, between which and the one before nothing has changed.
+    #[inline]
+    pub(crate) fn is_missing(&self, is_needed: bool) -> bool {
+        is_needed && !self.is_set && self.is_enabled
+    }
+
+    /// [`CheckpointHook::is_to_change`] as an entry ends.
+    #[inline]
+    pub(crate) fn is_to_go(&self) -> bool {
+        self.is_set && self.left == 0
+    }
+
     /// The hook is set, or taken away. Returns whether it is set now.
     pub(crate) fn change(&mut self) -> bool {
         self.is_set = !self.is_set;

@@ -58,7 +58,7 @@ impl<R: Runtime> Entries<R> {
 
     /// Returns what the innermost scope is told as, where it is that of immediates.
     pub(super) fn immediates_scope(&self) -> Option<(Kind, SiteId)> {
-        let named = self.names.get(self.scopes.last()?.name)?;
+        let named = self.scopes.last()?.named;
         (named.class == Class::Immediates).then_some((named.kind, named.site))
     }
 

@@ -40,7 +40,7 @@ use sites::Sites;
 use startup::Start;
 
 use crate::checkpoint_hook::CheckpointHook;
-use crate::names::{Class, NameId, Named, Names, Resources};
+use crate::names::{Class, Named, Names, Resources};
 use crate::recording::Recording;
 pub use crate::sys::{Event, TraceEvent, TraceName};
 use loopscope_probe::{Clock, Kind, Phase, Queue, SiteId, TaskTimes, Ticks, Writer};
@@ -90,6 +90,8 @@ pub struct Entries<R> {
     is_parted: bool,
     /// What runs as a round of ticks is one: it is known that a tick ran in it.
     is_round_sure: bool,
+    /// See [`Entries::needs_checkpoints`].
+    needs_checkpoints: bool,
     /// The batch that runs is left by an exception, as far as is known.
     is_thrown: bool,
     /// Turns for which it is listened to what Node tells of its own immediates: it has had some.
@@ -104,8 +106,10 @@ pub struct Entries<R> {
     resource: u64,
     /// The batch that runs; none where what runs is no batch. Whether there is one is the last word of the first line.
     batch: Option<Batch>,
-    names: Names,
     scopes: Scopes,
+    names: Names,
+    /// Where V8's checkpoint has ended the round of ticks that is told as what runs; none before it has. See `drains`.
+    round_ended: Ticks,
     /// Since when the loop is in its poll, until it is known that it has returned.
     parked: Option<Ticks>,
     start: Start,
@@ -115,8 +119,8 @@ pub struct Entries<R> {
     resources: Resources,
     writer: Writer,
     runtime: R,
-    /// The name of the scope of immediates.
-    immediates: Option<NameId>,
+    /// What the name of the scope of immediates stands for.
+    immediates: Named,
     events: Option<u64>,
     /// Time that all polls have waited, as of the last return.
     idle_ns: u64,
@@ -130,7 +134,7 @@ pub struct Entries<R> {
 // The end of an entry needs the first line and the writer's, whatever the entry is; scopes are on the second.
 const _: () = {
     assert!(offset_of!(Entries<()>, batch) < 64);
-    assert!(offset_of!(Entries<()>, scopes) + size_of::<Scopes>() <= 128);
+    assert!(offset_of!(Entries<()>, scopes) + scopes::HOT_BYTES <= 128);
 };
 
 impl<R: Runtime> Entries<R> {
@@ -150,7 +154,7 @@ impl<R: Runtime> Entries<R> {
         let start = Start::begin(&mut writer, sites.main);
         writer.begin(Kind::Other, sites.main, TaskTimes::UNKNOWN);
         let mut names = Names::new();
-        let immediates = names.resolve(&mut writer, TraceName::constant(c"CheckImmediate"));
+        let immediates = names.make(&mut writer, TraceName::constant(c"CheckImmediate"));
         Entries {
             writer,
             runtime,
@@ -168,8 +172,8 @@ impl<R: Runtime> Entries<R> {
             frame: Frame::Callback,
             drain: Drain::None,
             inner_drains: 0,
-            scopes: Scopes::new(),
-            immediates: immediates.map(|(name, _)| name),
+            scopes: Scopes::new(immediates),
+            immediates,
             kind: Kind::Other,
             resource: 0,
             resource_entry: (Kind::Other, SiteId::NONE),
@@ -183,6 +187,8 @@ impl<R: Runtime> Entries<R> {
             checkpoint_hook: CheckpointHook::default(),
             is_parted: false,
             is_round_sure: false,
+            needs_checkpoints: false,
+            round_ended: Ticks::NONE,
             is_thrown: false,
             natives_turns: 0,
             is_in_natives: false,
@@ -287,8 +293,8 @@ impl<R: Runtime> Entries<R> {
 
     /// What comes is in the scope of Node's immediates, which Node does not tell.
     fn check_scope_begins(&mut self) {
-        if let Some(name) = self.immediates.filter(|_| !self.is_in_entry) {
-            self.scopes.begin_untold(name);
+        if !self.is_in_entry {
+            self.scopes.begin_untold(self.immediates);
         }
     }
 
@@ -304,7 +310,11 @@ impl<R: Runtime> Entries<R> {
     #[cold]
     fn abandon(&mut self) {
         (self.inner_drains, self.is_nobodys, self.is_in_natives) = (0, false, false);
-        self.writer.end();
+        self.needs_checkpoints = false;
+        match std::mem::take(&mut self.round_ended) {
+            Ticks::NONE => self.writer.end(),
+            at => self.writer.end_at(at),
+        };
         if !matches!(std::mem::replace(&mut self.drain, Drain::None), Drain::None) {
             self.writer.drain_end(Queue::Microtask, 0);
         } else if self.frame == Frame::Tick {
@@ -341,6 +351,7 @@ impl<R: Runtime> Entries<R> {
             return;
         }
         (self.is_in_entry, self.is_nobodys, self.inner_drains) = (true, false, 0);
+        self.needs_checkpoints = false;
         if self.is_in_natives && self.immediates_scope().is_some() {
             return self.native_begins();
         }
@@ -386,9 +397,8 @@ impl<R: Runtime> Entries<R> {
     /// The first entry within the innermost scope, which is for this resource, begins: its callback.
     fn begins_first(&mut self, id: u64) {
         let now = if self.goes_on(Some(id)) { self.writer.last() } else { self.enter_at() };
-        match self.scopes.last().and_then(|scope| self.names.get(scope.name)) {
-            Some(named) => self.begins_in_scope(named, Some(now)),
-            None => self.callback_begins(now, Kind::Other, self.sites.unnamed),
+        if let Some(&Scope { named, .. }) = self.scopes.last() {
+            self.begins_in_scope(named, Some(now));
         }
     }
 
@@ -407,11 +417,7 @@ impl<R: Runtime> Entries<R> {
     /// A later entry within the innermost scope begins. There nothing is polled and the phase stays, so the clock need not be read for
     /// ticks, which begin where the callback ended.
     fn begins_again(&mut self, number: u32) {
-        let Some(&Scope { name, id, has_no_list, .. }) = self.scopes.last() else { return };
-        let Some(named) = self.names.get(name) else {
-            let now = self.writer.clock().now();
-            return self.callback_begins(now, Kind::Other, self.sites.unnamed);
-        };
+        let Some(&Scope { named, id, has_no_list, .. }) = self.scopes.last() else { return };
         match self.part(number, id, named.class, has_no_list) {
             Part::Callback => self.begins_in_scope(named, None),
             // The page is told of nothing: what lies between a callback and its drains is Node's.
@@ -447,6 +453,7 @@ impl<R: Runtime> Entries<R> {
         if !std::mem::take(&mut self.is_in_entry) {
             return;
         }
+        self.needs_checkpoints = false;
         if !matches!(self.drain, Drain::None) {
             // V8 was told to end in the middle of it.
             return self.abandon();
@@ -476,7 +483,7 @@ impl<R: Runtime> Entries<R> {
     /// Tells the phase that the loop is in, where the page has another.
     #[inline]
     fn enter_phase(&mut self, now: Ticks) {
-        let scope = self.scopes.last().and_then(|scope| self.names.get(scope.name));
+        let scope = self.scopes.last().map(|scope| scope.named);
         let phase = match (scope, self.phase) {
             (Some(Named { class: Class::Timers, .. }), _) => Phase::TIMERS,
             // Requests end here; what closes are handles.
@@ -505,8 +512,8 @@ impl<R: Runtime> Entries<R> {
             (Class::Microtasks, b'E') => self.microtasks_end(value & u64::from(u32::MAX)),
             (Class::Microtasks, _) => {}
             (Class::NativeImmediates, phase) => self.is_in_natives = matches!(phase, b'B' | b'X'),
-            (Class::Callback, b'b') => self.scope_begins(name, id),
-            (_, b'b' | b'B' | b'X') => self.scope_begins(name, 0),
+            (Class::Callback, b'b') => self.scope_begins(named, id),
+            (_, b'b' | b'B' | b'X') => self.scope_begins(named, 0),
             (_, b'e' | b'E') => self.scope_ends(),
             _ => {}
         }
@@ -524,7 +531,7 @@ impl<R: Runtime> Entries<R> {
         }
     }
 
-    fn scope_begins(&mut self, name: NameId, id: u64) {
+    fn scope_begins(&mut self, named: Named, id: u64) {
         if !self.is_in_entry {
             match self.scopes.is_empty() {
                 true => self.writer.drained(),
@@ -536,7 +543,7 @@ impl<R: Runtime> Entries<R> {
                 self.resource = 0;
             }
         }
-        self.scopes.begin(name, id);
+        self.scopes.begin(named, id);
     }
 
     fn scope_ends(&mut self) {

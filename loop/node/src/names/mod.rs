@@ -23,13 +23,13 @@ pub struct NameId(u8);
 /// The names that trace events had, each resolved once, by the address of its constant text.
 #[derive(Debug)]
 pub struct Names {
-    table: Box<[Option<Named>; NAMES]>,
+    /// Each with the address of its text.
+    table: Box<[Option<(usize, Named)>; NAMES]>,
 }
 
 /// What a name stands for, on the page of one loop.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Named {
-    address: usize,
     /// What such an event is.
     pub class: Class,
     /// The kind of entry.
@@ -54,11 +54,11 @@ impl Names {
         for step in 0..NAMES {
             let index = (first + step) % NAMES;
             match &self.table[index] {
-                Some(named) if named.address == address => return Some((NameId(index as u8), *named)),
+                Some((known, named)) if *known == address => return Some((NameId(index as u8), *named)),
                 Some(_) => {}
                 None => {
                     let named = named(writer, name);
-                    self.table[index] = Some(named);
+                    self.table[index] = Some((address, named));
                     return Some((NameId(index as u8), named));
                 }
             }
@@ -66,10 +66,15 @@ impl Names {
         None
     }
 
+    /// Returns what a name stands for that is needed before it is told.
+    pub fn make(&mut self, writer: &mut Writer, name: TraceName) -> Named {
+        self.resolve(writer, name).map_or_else(|| named(writer, name), |(_, named)| named)
+    }
+
     /// Returns what a place of the table stands for.
     #[inline]
     pub fn get(&self, id: NameId) -> Option<Named> {
-        self.table[usize::from(id.0)]
+        self.table[usize::from(id.0)].map(|(_, named)| named)
     }
 }
 
@@ -91,7 +96,7 @@ fn named(writer: &mut Writer, name: TraceName) -> Named {
             column: 0,
         }),
     };
-    Named { address: name.address(), class, kind, site, is_scoped: is_scoped(name.text()) }
+    Named { class, kind, site, is_scoped: is_scoped(name.text()) }
 }
 
 #[cfg(test)]
