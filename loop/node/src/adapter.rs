@@ -24,14 +24,16 @@ use std::path::PathBuf;
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 struct NodeRuntime {
-    id: CheckedWord,
-    id_place: Option<AsyncIdPlace>,
+    /// Where the id is read, once it is sure that it is there.
+    known_id: Option<AsyncIdPlace>,
     idle: CheckedWord,
     events: CheckedWord,
     place: MetricsPlace,
     has_events: bool,
     uv_loop: UvLoop,
     isolate: Isolate,
+    id: CheckedWord,
+    id_place: Option<AsyncIdPlace>,
     microtasks: CheckedGrowth,
     microtask_count: Option<MicrotaskCount>,
 }
@@ -49,11 +51,24 @@ impl NodeRuntime {
             has_events,
             idle,
             events,
+            known_id: None,
             id_place,
             id,
             microtasks,
             microtask_count,
         }
+    }
+
+    /// Asks Node's function for the id, and compares it with what is in memory.
+    #[cold]
+    #[inline(never)]
+    fn asked_id(&mut self) -> Option<u64> {
+        let id = self.isolate.async_id()?;
+        if let Some(place) = &self.id_place {
+            self.id.read(|| place.read(), || id);
+            self.known_id = self.id_place.filter(|_| self.id.is_sure());
+        }
+        Some(id)
     }
 
     /// Has captures say which job runs.
@@ -80,9 +95,10 @@ impl Runtime for NodeRuntime {
 
     #[inline]
     fn async_id(&mut self) -> Option<u64> {
-        let Some(place) = &self.id_place else { return self.isolate.async_id() };
-        let isolate = &self.isolate;
-        Some(self.id.read(|| place.read(), || isolate.async_id().unwrap_or(0)))
+        match &self.known_id {
+            Some(place) => Some(place.read()),
+            None => self.asked_id(),
+        }
     }
 
     #[inline]

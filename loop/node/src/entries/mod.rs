@@ -40,7 +40,7 @@ use sites::Sites;
 use startup::Start;
 
 use crate::checkpoint_hook::CheckpointHook;
-use crate::names::{Class, Named, Names, Resources};
+use crate::names::{Class, NameId, Named, Names, Resources};
 use crate::recording::Recording;
 pub use crate::sys::{Event, TraceEvent, TraceName};
 use loopscope_probe::{Clock, Kind, Phase, Queue, SiteId, TaskTimes, Ticks, Writer};
@@ -110,8 +110,8 @@ pub struct Entries<R> {
     names: Names,
     /// Where V8's checkpoint has ended the round of ticks that is told as what runs; none before it has. See `drains`.
     round_ended: Ticks,
-    /// Since when the loop is in its poll, until it is known that it has returned.
-    parked: Option<Ticks>,
+    /// Since when the loop is in its poll, until it is known that it has returned; none then.
+    parked: Ticks,
     start: Start,
     /// What the entry for [`Entries::resource`] was.
     resource_entry: (Kind, SiteId),
@@ -164,7 +164,7 @@ impl<R: Runtime> Entries<R> {
             sites,
             phase: Phase::MAIN,
             told: Phase::MAIN,
-            parked: None,
+            parked: Ticks::NONE,
             events,
             idle_ns,
             time_ms: 0,
@@ -352,42 +352,42 @@ impl<R: Runtime> Entries<R> {
         }
         (self.is_in_entry, self.is_nobodys, self.inner_drains) = (true, false, 0);
         self.needs_checkpoints = false;
-        if self.is_in_natives && self.immediates_scope().is_some() {
-            return self.native_begins();
+        if self.is_in_natives || self.scopes.has_untold() {
+            return self.begins_in_check();
         }
-        match self.scopes.enter() {
-            Entered::Outside => self.begins_outside(None),
+        match self.scopes.count() {
+            Entered::Outside => self.begins_outside(),
             Entered::First(id) => self.begins_first(id),
             Entered::Again(number) => self.begins_again(number),
-            Entered::Untold => match self.other_in_check() {
-                Some(id) => self.begins_outside(Some(id)),
-                None => match self.scopes.count() {
-                    // Node's own use of an object after the immediates, in every turn that has some: nothing is told of it.
-                    Entered::Again(number) => self.begins_again(number),
-                    _ => self.begins_first(0),
-                },
-            },
         }
     }
 
-    /// An entry outside of any scope begins, or for this resource beside the scope of immediates.
-    fn begins_outside(&mut self, other: Option<u64>) {
+    /// An entry outside of any scope begins.
+    fn begins_outside(&mut self) {
         // Where the entry may go on with the one before, it is asked for whom it is before the clock is read.
-        let at = if self.resource == 0 { Some(self.enter_at()) } else { None };
-        let id = other.or_else(|| self.resource_of_entry());
-        match at.or_else(|| if self.goes_on(id) { None } else { Some(self.enter_at()) }) {
-            Some(now) => self.begins_without_scope(now, id),
-            None => {
-                self.writer.drained();
-                let (kind, site) = self.resource_entry;
-                self.callback_begins(self.writer.last(), kind, site);
-            }
+        if self.resource == 0 {
+            let now = self.enter_at();
+            let id = self.resource_of_entry();
+            return self.begins_without_scope(now, id);
         }
+        let id = self.resource_of_entry();
+        self.begins_after_another(id);
+    }
+
+    /// An entry outside of any scope begins, for this resource, and one came before it.
+    fn begins_after_another(&mut self, id: Option<u64>) {
+        if self.goes_on(id) {
+            self.writer.drained();
+            let (kind, site) = self.resource_entry;
+            return self.callback_begins(self.writer.last(), kind, site);
+        }
+        let now = self.enter_at();
+        self.begins_without_scope(now, id);
     }
 
     /// Reads the clock as an entry begins, and tells what it ends: the poll, and the phase before.
     #[inline]
-    fn enter_at(&mut self) -> Ticks {
+    pub(super) fn enter_at(&mut self) -> Ticks {
         let now = self.writer.clock().now();
         self.poll_has_returned(Some(now));
         self.enter_phase(now);
@@ -395,7 +395,7 @@ impl<R: Runtime> Entries<R> {
     }
 
     /// The first entry within the innermost scope, which is for this resource, begins: its callback.
-    fn begins_first(&mut self, id: u64) {
+    pub(super) fn begins_first(&mut self, id: u64) {
         let now = if self.goes_on(Some(id)) { self.writer.last() } else { self.enter_at() };
         if let Some(&Scope { named, .. }) = self.scopes.last() {
             self.begins_in_scope(named, Some(now));
@@ -416,7 +416,7 @@ impl<R: Runtime> Entries<R> {
 
     /// A later entry within the innermost scope begins. There nothing is polled and the phase stays, so the clock need not be read for
     /// ticks, which begin where the callback ended.
-    fn begins_again(&mut self, number: u32) {
+    pub(super) fn begins_again(&mut self, number: u32) {
         let Some(&Scope { named, id, has_no_list, .. }) = self.scopes.last() else { return };
         match self.part(number, id, named.class, has_no_list) {
             Part::Callback => self.begins_in_scope(named, None),
@@ -491,15 +491,30 @@ impl<R: Runtime> Entries<R> {
             (_, phase) => phase,
         };
         if phase != self.told {
-            self.told = phase;
-            // What lies before is libuv's and Node's own.
-            self.writer.phase_at(now, phase);
+            self.tell_phase(now, phase);
         }
     }
 
+    #[inline(never)]
+    fn tell_phase(&mut self, now: Ticks, phase: Phase) {
+        self.told = phase;
+        // What lies before is libuv's and Node's own.
+        self.writer.phase_at(now, phase);
+    }
+
     #[inline(always)]
-    fn trace(&mut self, TraceEvent { phase, name, id, value }: TraceEvent) {
-        let Some((name, named)) = self.names.resolve(&mut self.writer, name) else { return };
+    fn trace(&mut self, event: TraceEvent) {
+        let Some((name, named)) = self.names.resolve(&mut self.writer, event.name) else { return };
+        // First what comes with each callback.
+        match (named.class, event.phase) {
+            (Class::Callback, b'b') => self.scope_begins(named, event.id),
+            (Class::Callback, b'e') => self.scope_ends(),
+            _ => self.other_trace(event, name, named),
+        }
+    }
+
+    #[inline(never)]
+    fn other_trace(&mut self, TraceEvent { phase, id, value, .. }: TraceEvent, name: NameId, named: Named) {
         match (named.class, phase) {
             (Class::Ignored, _) => {}
             (Class::Resource, b'b') => {
@@ -512,7 +527,6 @@ impl<R: Runtime> Entries<R> {
             (Class::Microtasks, b'E') => self.microtasks_end(value & u64::from(u32::MAX)),
             (Class::Microtasks, _) => {}
             (Class::NativeImmediates, phase) => self.is_in_natives = matches!(phase, b'B' | b'X'),
-            (Class::Callback, b'b') => self.scope_begins(named, id),
             (_, b'b' | b'B' | b'X') => self.scope_begins(named, 0),
             (_, b'e' | b'E') => self.scope_ends(),
             _ => {}
@@ -590,7 +604,7 @@ impl<R: Runtime> Entries<R> {
     /// Events come again. Called within an entry, which counts from here.
     pub fn resume(&mut self) {
         self.writer.resume();
-        (self.parked, self.is_in_entry, self.has_polled) = (None, true, false);
+        (self.parked, self.is_in_entry, self.has_polled) = (Ticks::NONE, true, false);
         self.idle_ns = self.runtime.idle_ns();
         (self.phase, self.told) = (Phase::MAIN, Phase::MAIN);
         let now = self.writer.last();

@@ -28,8 +28,6 @@ pub(super) enum Entered {
     First(u64),
     /// As a later one, of this number.
     Again(u32),
-    /// In a scope that Node did not tell, or beside it.
-    Untold,
 }
 
 /// The scopes that are open.
@@ -67,16 +65,7 @@ impl Scopes {
     }
 
     /// Counts an entry of the innermost, and returns which it is. In one that Node did not tell there may be entries that are none of
-    /// it: there nothing is counted, before it is known ([`Scopes::count`]).
-    #[inline]
-    pub(super) fn enter(&mut self) -> Entered {
-        match self.is_untold() {
-            true => Entered::Untold,
-            false => self.count(),
-        }
-    }
-
-    /// [`Scopes::enter`] of one that Node did not tell, once it is known that the entry is its.
+    /// it: they are not to be counted.
     #[inline]
     pub(super) fn count(&mut self) -> Entered {
         let Some(scope) = self.last_mut() else { return Entered::Outside };
@@ -103,6 +92,7 @@ impl Scopes {
     }
 
     /// Tells whether one is open that Node did not tell.
+    #[inline]
     pub(super) fn has_untold(&self) -> bool {
         self.is_outermost_untold
     }
@@ -170,27 +160,24 @@ mod tests {
             Named { class: Class::Callback, kind: Kind::IoRead, site: SiteId::NONE, is_scoped: false };
         let mut scopes = Scopes::new(named);
         scopes.end();
-        assert_eq!((scopes.is_empty(), scopes.enter()), (true, Entered::Outside));
+        assert_eq!((scopes.is_empty(), scopes.count()), (true, Entered::Outside));
         let last = u64::from(SCOPES);
         for id in 1..=last + 3 {
             scopes.begin(named, id);
             let innermost = id.min(last);
             let expected =
                 if id > last { Entered::Again((id - last) as u32 + 1) } else { Entered::First(id) };
-            assert_eq!((scopes.enter(), scopes.last().unwrap().id), (expected, innermost));
+            assert_eq!((scopes.count(), scopes.last().unwrap().id), (expected, innermost));
         }
         for left in (0..last + 3).rev() {
             scopes.end();
             assert_eq!(scopes.last().map_or(0, |scope| scope.id), left.min(last));
         }
         scopes.begin_untold(named);
-        assert_eq!(
-            (scopes.is_untold(), scopes.enter(), scopes.count()),
-            (true, Entered::Untold, Entered::First(0))
-        );
+        assert!(scopes.is_untold() && scopes.has_untold());
         scopes.begin(named, 7);
         assert_eq!(
-            (scopes.is_untold(), scopes.has_untold(), scopes.enter()),
+            (scopes.is_untold(), scopes.has_untold(), scopes.count()),
             (false, true, Entered::First(7))
         );
         scopes.forget();

@@ -28,7 +28,9 @@ pub struct Names {
 }
 
 /// What a name stands for, on the page of one loop.
+// A word, so that it is copied as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(align(8))]
 pub struct Named {
     /// What such an event is.
     pub class: Class,
@@ -49,8 +51,17 @@ impl Names {
     /// Returns what a name stands for. The first time its site is made. `None` where the table is full.
     #[inline]
     pub fn resolve(&mut self, writer: &mut Writer, name: TraceName) -> Option<(NameId, Named)> {
-        let address = name.address();
-        let first = (address >> 3).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (usize::BITS - 8);
+        let first = first_place(name);
+        match &self.table[first] {
+            Some((known, named)) if *known == name.address() => Some((NameId(first as u8), *named)),
+            _ => self.search(writer, name),
+        }
+    }
+
+    /// [`Names::resolve`] where the name is new, or has given way to another.
+    #[inline(never)]
+    fn search(&mut self, writer: &mut Writer, name: TraceName) -> Option<(NameId, Named)> {
+        let (address, first) = (name.address(), first_place(name));
         for step in 0..NAMES {
             let index = (first + step) % NAMES;
             match &self.table[index] {
@@ -82,6 +93,12 @@ impl Default for Names {
     fn default() -> Self {
         Names::new()
     }
+}
+
+/// Returns the first place in the table for a name.
+#[inline]
+fn first_place(name: TraceName) -> usize {
+    (name.address() >> 3).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (usize::BITS - 8)
 }
 
 fn named(writer: &mut Writer, name: TraceName) -> Named {
