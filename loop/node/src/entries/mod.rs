@@ -270,6 +270,7 @@ impl<R: Runtime> Entries<R> {
     }
 
     #[cold]
+    #[inline(never)]
     fn record(&mut self, event: Event) {
         if self.is_news(event)
             && let Some(recording) = &mut self.recording
@@ -308,6 +309,7 @@ impl<R: Runtime> Entries<R> {
 
     /// The loop turns inside an entry, as some addons have it do: what ran is over for the page.
     #[cold]
+    #[inline(never)]
     fn abandon(&mut self) {
         (self.inner_drains, self.is_nobodys, self.is_in_natives) = (0, false, false);
         self.needs_checkpoints = false;
@@ -337,6 +339,7 @@ impl<R: Runtime> Entries<R> {
     }
 
     #[cold]
+    #[inline(never)]
     fn record_answer(&mut self, answer: Option<u64>) {
         if let Some(recording) = &mut self.recording {
             recording.answer(answer);
@@ -459,25 +462,32 @@ impl<R: Runtime> Entries<R> {
             return self.abandon();
         }
         match std::mem::replace(&mut self.frame, Frame::None) {
-            Frame::Callback => match self.batch.take() {
-                Some(batch) => {
-                    self.batch_part_ends(batch);
-                    if std::mem::take(&mut self.is_thrown) {
-                        self.batch_goes_on();
-                    }
-                }
-                None => {
-                    self.writer.end();
-                }
-            },
-            Frame::Tick => self.ticks_are_over(),
-            Frame::None if self.has_untold_natives() => {
-                self.untold_ends();
-            }
-            Frame::None => {
+            Frame::Callback if self.batch.is_none() => {
                 self.writer.end();
             }
+            Frame::Callback => self.batch_entry_ends(),
+            Frame::Tick => self.ticks_are_over(),
+            Frame::None => self.untold_entry_ends(),
         }
+    }
+
+    #[inline(never)]
+    fn batch_entry_ends(&mut self) {
+        if let Some(batch) = self.batch.take() {
+            self.batch_part_ends(batch);
+        }
+        if std::mem::take(&mut self.is_thrown) {
+            self.batch_goes_on();
+        }
+    }
+
+    /// An entry ends of which nothing is told.
+    #[inline(never)]
+    fn untold_entry_ends(&mut self) {
+        match self.has_untold_natives() {
+            true => self.untold_ends(),
+            false => self.writer.end(),
+        };
     }
 
     /// Tells the phase that the loop is in, where the page has another.
