@@ -49,6 +49,7 @@ impl<R: Runtime> Entries<R> {
     }
 
     /// A round of ticks ends with this checkpoint, and another may begin.
+    #[inline]
     pub(super) fn ticks_may_end(&mut self) {
         self.further_round_begins();
         match self.writer.is_running() {
@@ -78,6 +79,8 @@ impl<R: Runtime> Entries<R> {
     }
 
     /// The entry that runs ticks is over.
+    // Apart, as other entries have no use for it.
+    #[inline(never)]
     pub(super) fn ticks_are_over(&mut self) {
         match std::mem::take(&mut self.round_ended) {
             Ticks::NONE => self.uncertain_ticks_are_over(),
