@@ -20,9 +20,9 @@ use loopscope_probe::{ExpectedBlock, GaugeWriter, Kind, Snapshot, Ticks, Writer}
 use std::path::PathBuf;
 
 /// Asks libuv and Node.
-// In this order: what every entry asks is on one line of the cache, and what every turn asks comes next.
+// In this order: what every entry asks comes first, and what every turn asks next.
 #[derive(Clone, Copy, Debug)]
-#[repr(C, align(64))]
+#[repr(C)]
 struct NodeRuntime {
     /// Where the id is read, once it is sure that it is there.
     known_id: Option<AsyncIdPlace>,

@@ -43,6 +43,7 @@ impl<R: Runtime> Entries<R> {
         }
     }
 
+    #[inline]
     fn round_ends(&mut self, at: Ticks) {
         self.writer.end_many_at(0, at);
         self.writer.drain_end(Queue::NextTick, 0);

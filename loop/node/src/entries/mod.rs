@@ -104,21 +104,23 @@ pub struct Entries<R> {
     /// The resource that the entry before was for, where that was one of the poll's and outside of any scope; 0 for none, and once
     /// a scope is closed, or something else begins. See [`Entries::goes_on`]. `UNKNOWN` where a drain came before, or it has no name.
     resource: u64,
-    /// The batch that runs; none where what runs is no batch. Whether there is one is the last word of the first line.
+    /// Since when the loop is in its poll, until it is known that it has returned; none then. The last word of the first line.
+    parked: Ticks,
+    /// Its own first line, which every entry needs, comes next.
+    writer: Writer,
+    /// The batch that runs; none where what runs is no batch.
     batch: Option<Batch>,
-    scopes: Scopes,
-    names: Names,
     /// Where V8's checkpoint has ended the round of ticks that is told as what runs; none before it has. See `drains`.
     round_ended: Ticks,
-    /// Since when the loop is in its poll, until it is known that it has returned; none then.
-    parked: Ticks,
-    start: Start,
+    /// What the begin of an entry needs of them is on one line, with the following.
+    scopes: Scopes,
     /// What the entry for [`Entries::resource`] was.
     resource_entry: (Kind, SiteId),
+    names: Names,
+    runtime: R,
+    start: Start,
     sites: Sites,
     resources: Resources,
-    writer: Writer,
-    runtime: R,
     /// What the name of the scope of immediates stands for.
     immediates: Named,
     events: Option<u64>,
@@ -131,10 +133,11 @@ pub struct Entries<R> {
     pool_jobs: u64,
 }
 
-// The end of an entry needs the first line and the writer's, whatever the entry is; scopes are on the second.
+// The end of an entry needs the first line and the writer's, whatever the entry is; its begin needs scopes, too.
 const _: () = {
-    assert!(offset_of!(Entries<()>, batch) < 64);
-    assert!(offset_of!(Entries<()>, scopes) + scopes::HOT_BYTES <= 128);
+    assert!(offset_of!(Entries<()>, writer) == 64);
+    assert!((offset_of!(Entries<()>, scopes) + scopes::HOT) % 64 == 0);
+    assert!(offset_of!(Entries<()>, runtime) - offset_of!(Entries<()>, scopes) - scopes::HOT <= 56);
 };
 
 impl<R: Runtime> Entries<R> {
@@ -456,26 +459,29 @@ impl<R: Runtime> Entries<R> {
         if !std::mem::take(&mut self.is_in_entry) {
             return;
         }
-        self.needs_checkpoints = false;
+        let is_parted = std::mem::take(&mut self.needs_checkpoints);
         if !matches!(self.drain, Drain::None) {
             // V8 was told to end in the middle of it.
             return self.abandon();
         }
         match std::mem::replace(&mut self.frame, Frame::None) {
-            Frame::Callback if self.batch.is_none() => {
+            Frame::Callback if !is_parted => {
                 self.writer.end();
             }
-            Frame::Callback => self.batch_entry_ends(),
+            Frame::Callback => self.parted_entry_ends(),
             Frame::Tick => self.ticks_are_over(),
             Frame::None => self.untold_entry_ends(),
         }
     }
 
+    /// An entry ends that is a batch, or may have been one of ticks.
     #[inline(never)]
-    fn batch_entry_ends(&mut self) {
-        if let Some(batch) = self.batch.take() {
-            self.batch_part_ends(batch);
-        }
+    fn parted_entry_ends(&mut self) {
+        let Some(batch) = self.batch.take() else {
+            self.writer.end();
+            return;
+        };
+        self.batch_part_ends(batch);
         if std::mem::take(&mut self.is_thrown) {
             self.batch_goes_on();
         }

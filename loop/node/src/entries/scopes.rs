@@ -35,6 +35,8 @@ pub(super) enum Entered {
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Scopes {
+    /// Those around the innermost, the outermost first.
+    outer: Vec<Scope>,
     /// So many are open and kept apart.
     depth: u16,
     /// The outermost is that of immediates, and Node did not tell it.
@@ -43,12 +45,10 @@ pub(super) struct Scopes {
     deeper: u32,
     /// What has begun last, where one is open.
     innermost: Scope,
-    /// Those around it, the outermost first.
-    outer: Vec<Scope>,
 }
 
-/// Bytes of it that every entry needs.
-pub(super) const HOT_BYTES: usize = std::mem::offset_of!(Scopes, outer);
+/// Where in it begins what every entry needs.
+pub(super) const HOT: usize = std::mem::offset_of!(Scopes, depth);
 
 impl Scopes {
     /// None is open; `named` is of no use.
