@@ -76,12 +76,12 @@ mod tests {
 
     /// An entry, with as many checkpoints in it; what changes at its begin, and what after that.
     fn entry(hook: &mut CheckpointHook, checkpoints: usize, is_in_ticks: bool) -> [Option<bool>; 2] {
-        let begins = follow(hook, true);
+        let begins = hook.is_missing(true).then(|| hook.change());
         for _ in 0..checkpoints {
             hook.came(true, is_in_ticks);
             assert_eq!(follow(hook, true), None);
         }
-        [begins, follow(hook, false)]
+        [begins, hook.is_to_go().then(|| hook.change())]
     }
 
     fn in_vain(hook: &mut CheckpointHook) -> Option<bool> {
