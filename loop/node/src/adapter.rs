@@ -10,8 +10,8 @@ use crate::poll_metrics::{CheckedGrowth, CheckedWord};
 use crate::pool::waits::PoolWaits;
 use crate::recording::Recording;
 use crate::sys::{
-    AsyncIdPlace, Event, Handles, HookCounts, Isolate, MetricsPlace, MicrotaskCount, Running, TraceEvent,
-    TraceSink, UvLoop, Watcher,
+    AsyncIdPlace, EntryWatcher, Event, Handles, HookCounts, Isolate, MetricsPlace, MicrotaskCount, Running,
+    TraceEvent, TraceSink, UvLoop, Watcher,
 };
 use loopscope_probe::Site;
 use loopscope_probe::gauges::{GaugeId, GaugeType, GaugeUnit};
@@ -20,18 +20,20 @@ use loopscope_probe::{ExpectedBlock, GaugeWriter, Kind, Snapshot, Ticks, Writer}
 use std::path::PathBuf;
 
 /// Asks libuv and Node.
-// In this order: what every entry asks is on one line of the cache, and what every turn asks comes next.
+// In this order: what every entry asks comes first, and what every turn asks next.
 #[derive(Clone, Copy, Debug)]
-#[repr(C, align(64))]
+#[repr(C)]
 struct NodeRuntime {
-    id: CheckedWord,
-    id_place: Option<AsyncIdPlace>,
+    /// Where the id is read, once it is sure that it is there.
+    known_id: Option<AsyncIdPlace>,
     idle: CheckedWord,
     events: CheckedWord,
     place: MetricsPlace,
     has_events: bool,
     uv_loop: UvLoop,
     isolate: Isolate,
+    id: CheckedWord,
+    id_place: Option<AsyncIdPlace>,
     microtasks: CheckedGrowth,
     microtask_count: Option<MicrotaskCount>,
 }
@@ -49,11 +51,24 @@ impl NodeRuntime {
             has_events,
             idle,
             events,
+            known_id: None,
             id_place,
             id,
             microtasks,
             microtask_count,
         }
+    }
+
+    /// Asks Node's function for the id, and compares it with what is in memory.
+    #[cold]
+    #[inline(never)]
+    fn asked_id(&mut self) -> Option<u64> {
+        let id = self.isolate.async_id()?;
+        if let Some(place) = &self.id_place {
+            self.id.read(|| place.read(), || id);
+            self.known_id = self.id_place.filter(|_| self.id.is_sure());
+        }
+        Some(id)
     }
 
     /// Has captures say which job runs.
@@ -80,9 +95,10 @@ impl Runtime for NodeRuntime {
 
     #[inline]
     fn async_id(&mut self) -> Option<u64> {
-        let Some(place) = &self.id_place else { return self.isolate.async_id() };
-        let isolate = &self.isolate;
-        Some(self.id.read(|| place.read(), || isolate.async_id().unwrap_or(0)))
+        match &self.known_id {
+            Some(place) => Some(place.read()),
+            None => self.asked_id(),
+        }
     }
 
     #[inline]
@@ -231,7 +247,7 @@ impl Adapter {
     }
 
     fn hook(&mut self) {
-        self.hooked.entries = !self.left_out.entries && self.isolate.hook_entries().is_ok();
+        self.hooked.entries = !self.left_out.entries && self.isolate.hook_entries::<Adapter>().is_ok();
         if !self.left_out.checkpoints && self.can_hook_checkpoints() {
             self.entries.checkpoint_hook.enable();
         }
@@ -246,7 +262,7 @@ impl Adapter {
     }
 
     fn can_hook_checkpoints(&mut self) -> bool {
-        match self.isolate.can_hook_checkpoints() {
+        match self.isolate.can_hook_checkpoints::<Adapter>() {
             Ok(()) => {
                 self.entries.tells_checkpoints();
                 true
@@ -260,7 +276,7 @@ impl Adapter {
 
     fn unhook(&mut self) {
         if std::mem::take(&mut self.hooked.entries) {
-            self.isolate.unhook_entries();
+            self.isolate.unhook_entries::<Adapter>();
         }
         if self.entries.checkpoint_hook.disable() {
             self.change_checkpoints();
@@ -270,7 +286,7 @@ impl Adapter {
         }
     }
 
-    /// Hooks V8's checkpoints where they part what runs: see `checkpoint_hook`.
+    /// Hooks V8's checkpoints where they part what runs, or takes the hook away: see `checkpoint_hook`.
     #[inline]
     fn follow_checkpoints(&mut self) {
         if self.entries.checkpoint_hook.is_to_change(self.entries.needs_checkpoints()) {
@@ -281,8 +297,8 @@ impl Adapter {
     #[inline(never)]
     fn change_checkpoints(&mut self) {
         match self.entries.checkpoint_hook.change() {
-            true => self.isolate.hook_checkpoints(),
-            false => self.isolate.unhook_checkpoints(),
+            true => self.isolate.hook_checkpoints::<Adapter>(),
+            false => self.isolate.unhook_checkpoints::<Adapter>(),
         }
     }
 
@@ -346,10 +362,10 @@ fn tell_versions(gauges: &mut GaugeWriter, versions: &[String]) {
 impl Watcher for Adapter {
     fn tell(&mut self, event: Event) -> bool {
         match event {
-            Event::EntryBegins => return self.entry_begins(),
-            Event::EntryEnds => return self.entry_ends(),
-            Event::Trace(event) => return self.trace(event),
-            Event::Checkpoint => return self.checkpoint(),
+            // Told to the entries' watcher.
+            Event::EntryBegins | Event::EntryEnds | Event::Trace(_) | Event::Checkpoint => {
+                return self.entries.is_in_entry();
+            }
             Event::PollBegins => self.before_poll(),
             _ => {}
         }
@@ -360,31 +376,6 @@ impl Watcher for Adapter {
             (Event::CheckEnds, Some(sink)) if self.is_main => sink.check_ends(self.left_out.listened),
             _ => {}
         }
-        self.entries.is_in_entry()
-    }
-
-    fn entry_begins(&mut self) -> bool {
-        self.entries.tell(Event::EntryBegins);
-        self.follow_checkpoints();
-        self.entries.is_in_entry()
-    }
-
-    fn entry_ends(&mut self) -> bool {
-        self.entries.tell(Event::EntryEnds);
-        self.follow_checkpoints();
-        self.entries.is_in_entry()
-    }
-
-    fn trace(&mut self, event: TraceEvent) -> bool {
-        self.entries.tell(Event::Trace(event));
-        self.entries.is_in_entry()
-    }
-
-    fn checkpoint(&mut self) -> bool {
-        let is_in_ticks = self.entries.is_in_ticks();
-        self.entries.checkpoint_hook.came(self.entries.needs_checkpoints(), is_in_ticks);
-        self.entries.tell(Event::Checkpoint);
-        self.follow_checkpoints();
         self.entries.is_in_entry()
     }
 
@@ -499,5 +490,41 @@ impl Watcher for Adapter {
         self.expected.clear();
         self.installed = None;
         drop(self.entries.end());
+    }
+}
+
+// Each is called in one place only, and a part of that.
+impl EntryWatcher for Adapter {
+    #[inline(always)]
+    fn entry_begins(&mut self) -> bool {
+        self.entries.tell(Event::EntryBegins);
+        if self.entries.checkpoint_hook.is_missing(self.entries.needs_checkpoints()) {
+            self.change_checkpoints();
+        }
+        self.entries.is_in_entry()
+    }
+
+    #[inline(always)]
+    fn entry_ends(&mut self) -> bool {
+        self.entries.tell(Event::EntryEnds);
+        if self.entries.checkpoint_hook.is_to_go() {
+            self.change_checkpoints();
+        }
+        self.entries.is_in_entry()
+    }
+
+    #[inline(always)]
+    fn trace(&mut self, event: &TraceEvent) -> bool {
+        self.entries.tell(Event::Trace(*event));
+        self.entries.is_in_entry()
+    }
+
+    #[inline(always)]
+    fn checkpoint(&mut self) -> bool {
+        let is_in_ticks = self.entries.is_in_ticks();
+        self.entries.checkpoint_hook.came(self.entries.needs_checkpoints(), is_in_ticks);
+        self.entries.tell(Event::Checkpoint);
+        self.follow_checkpoints();
+        self.entries.is_in_entry()
     }
 }

@@ -136,7 +136,7 @@ fn watch(caller: &Caller, arguments: &[String]) -> Result<(), Missing> {
 
 /// Begins to listen to Node's trace events; `None` with a line that says why where that cannot be.
 fn trace_sink() -> Option<&'static TraceSink> {
-    let installed = TraceSink::install();
+    let installed = TraceSink::install::<Adapter>();
     installed.map_err(|why| log::off("names of callbacks, drains and timers", &why.to_string())).ok()
 }
 

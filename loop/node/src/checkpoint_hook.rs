@@ -36,6 +36,18 @@ impl CheckpointHook {
         (self.is_enabled && (is_needed || self.left > 0)) != self.is_set
     }
 
+    /// [`CheckpointHook::is_to_change`] as an entry begins, between which and the one before nothing has changed.
+    #[inline]
+    pub(crate) fn is_missing(&self, is_needed: bool) -> bool {
+        is_needed && !self.is_set && self.is_enabled
+    }
+
+    /// [`CheckpointHook::is_to_change`] as an entry ends.
+    #[inline]
+    pub(crate) fn is_to_go(&self) -> bool {
+        self.is_set && self.left == 0
+    }
+
     /// The hook is set, or taken away. Returns whether it is set now.
     pub(crate) fn change(&mut self) -> bool {
         self.is_set = !self.is_set;
@@ -64,12 +76,12 @@ mod tests {
 
     /// An entry, with as many checkpoints in it; what changes at its begin, and what after that.
     fn entry(hook: &mut CheckpointHook, checkpoints: usize, is_in_ticks: bool) -> [Option<bool>; 2] {
-        let begins = follow(hook, true);
+        let begins = hook.is_missing(true).then(|| hook.change());
         for _ in 0..checkpoints {
             hook.came(true, is_in_ticks);
             assert_eq!(follow(hook, true), None);
         }
-        [begins, follow(hook, false)]
+        [begins, hook.is_to_go().then(|| hook.change())]
     }
 
     fn in_vain(hook: &mut CheckpointHook) -> Option<bool> {

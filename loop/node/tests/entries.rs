@@ -431,3 +431,28 @@ fn rounds_of_ticks_are_counted_one_for_one() {
     );
     assert_eq!(scope("500 threw\n500 left\n"), (1, 200), "the first tick throws");
 }
+
+/// After a checkpoint a further round is known only by its own, or by what happens in it: the page goes on to tell the first one, whose
+/// end is that checkpoint whatever comes.
+#[test]
+fn a_further_round_of_ticks_is_told_from_the_checkpoint_before_once_it_is_known() {
+    let scope = |events: &str| {
+        let begin =
+            "200 trace b TCPWRAP_CALLBACK 7 0\n200 enter\n= 0\n300 left\n310 checkpoint\n400 enter\n= 0\n";
+        let played =
+            replay(&format!("{START}{begin}500 checkpoint\n{events}3000 trace e TCPWRAP_CALLBACK 7 0\n"));
+        let short = |text: &String| text.replace("poll tick ", "").replace("nextTick queue", "ticks");
+        records(&played)[2..].iter().map(short).collect::<Vec<_>>()
+    };
+    assert_eq!(scope("600 checkpoint\n610 left\n"), ["ticks 200", "ticks 100"], "it reports a rejection");
+    assert_eq!(scope("550 label named\n700 checkpoint\n710 left\n"), ["ticks 200", "named 200"]);
+    assert_eq!(scope("550 threw\n700 left\n"), ["ticks 200", "ticks 200"]);
+    assert_eq!(scope("550 blocks\n700 checkpoint\n710 left\n"), ["ticks 200", "ticks 200"]);
+    // Whatever has blocked there was no round where none comes to its end.
+    assert_eq!(scope("550 blocks\n700 left\n"), ["ticks 200"]);
+    let promises = "700 trace B RunMicrotasks 0 0\n= 0\n800 trace E RunMicrotasks 0 1\n";
+    assert_eq!(
+        scope(&format!("{promises}800 checkpoint\n810 left\n")),
+        ["ticks 200", "ticks 200", "poll microtask microtask queue 100"]
+    );
+}

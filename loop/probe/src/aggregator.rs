@@ -14,8 +14,8 @@ use crate::kind::{Kind, Queue};
 use crate::page::{Page, RECORDS};
 use crate::paths::{Epoch, PathIndex};
 use crate::record::{MANY, SPANS, frame_kind, frame_phase};
-use crate::ring::EntryWords;
-use crate::shared_u64::{LoopOwned, WriteToken};
+use crate::ring::{ENTRY_WORDS, EntryWords};
+use crate::shared_u64::{LoopOwned, SharedU64, WriteToken};
 
 /// Most entries that wait to be aggregated. A small part of the ring, and about a microsecond of work.
 pub const BATCH: u64 = 256;
@@ -30,21 +30,21 @@ pub(crate) struct Aggregator<'a> {
     pub(crate) epoch: Epoch,
 }
 
-/// Consecutive entries of one kind in one phase, added up before they are stored.
+/// Run times of consecutive entries with the same first word, in ticks.
 #[derive(Clone, Copy, Debug, Default)]
-struct Group {
-    calls: u64,
-    run_sum_ns: u64,
-    wait_sum_ns: u64,
+struct Sums {
+    ticks: u64,
+    longest: u64,
 }
 
-/// Consecutive entries of one path, likewise.
-#[derive(Clone, Copy, Debug, Default)]
-struct Streak {
-    frame: u64,
-    calls: u64,
-    own_ticks: u64,
-    longest: u64,
+type Entries = [[SharedU64<LoopOwned>; ENTRY_WORDS]];
+
+impl Sums {
+    #[inline(always)]
+    fn add(&mut self, run: u64) {
+        self.ticks = self.ticks.wrapping_add(run);
+        self.longest = self.longest.max(run);
+    }
 }
 
 impl Aggregator<'_> {
@@ -54,19 +54,81 @@ impl Aggregator<'_> {
     // compiled with it.
     #[inline(never)]
     pub(crate) fn entries(&self, from: u64, to: u64) {
-        let mut next = from.max(to.saturating_sub(RECORDS as u64));
-        while next < to {
-            let entry = self.page.recorder().own_entry(next);
-            let frame = entry[0];
-            if frame & MANY != 0 {
-                self.many(entry);
-                next += 1;
-                continue;
+        let from = from.max(to.saturating_sub(RECORDS as u64));
+        for mut entries in self.page.recorder().own_entries(from, to) {
+            while let Some([frame, ..]) = entries.first() {
+                entries = self.streak(frame.get(), entries);
             }
-            let group = self.group(frame, next, to);
-            next += group.calls;
-            self.settle_group(frame, group);
         }
+    }
+
+    /// Adds the entries at the begin that have this first word. Returns the others.
+    #[inline(always)]
+    fn streak<'a>(&self, frame: u64, entries: &'a Entries) -> &'a Entries {
+        match frame & MANY == 0 && frame_kind(frame) < Kind::CALLBACKS {
+            true => self.callbacks(frame, entries),
+            false => self.others(frame, entries),
+        }
+    }
+
+    /// Adds callbacks, each told by itself. Returns what comes after them.
+    #[inline(always)]
+    fn callbacks<'a>(&self, frame: u64, entries: &'a Entries) -> &'a Entries {
+        let Some((run_histogram, wait_histogram)) = self.histograms(frame) else { return &[] };
+        let (mut sums, mut run_sum_ns, mut wait_sum_ns, mut calls) = (Sums::default(), 0u64, 0u64, 0);
+        while let Some([first, ready, start, end]) = entries.get(calls)
+            && first.get() == frame
+        {
+            calls += 1;
+            let (ready, start, end) = (ready.get(), start.get(), end.get());
+            let run = end.saturating_sub(start);
+            sums.add(run);
+            let run_ns = self.scale.ns(run);
+            run_histogram.count_one(self.pen, run_ns);
+            run_sum_ns = run_sum_ns.wrapping_add(run_ns);
+            if ready != 0 {
+                let wait_ns = self.scale.ns(start.saturating_sub(ready));
+                wait_histogram.count_one(self.pen, wait_ns);
+                wait_sum_ns = wait_sum_ns.wrapping_add(wait_ns);
+            }
+        }
+        run_histogram.add_sum(self.pen, run_sum_ns);
+        // A line of the cache, which many loops never need.
+        if wait_sum_ns != 0 {
+            wait_histogram.add_sum(self.pen, wait_sum_ns);
+        }
+        self.settle(frame, calls as u64, sums);
+        &entries[calls..]
+    }
+
+    /// Adds jobs, which have no histograms of their own (theirs are by drain), and what stands for many: the run time of one entry, and
+    /// as many calls as it says. Returns what comes after them.
+    #[inline(always)]
+    fn others<'a>(&self, frame: u64, entries: &'a Entries) -> &'a Entries {
+        let is_many = frame & MANY != 0;
+        let (mut sums, mut calls, mut next) = (Sums::default(), 0u64, 0);
+        while let Some([first, jobs, start, end]) = entries.get(next)
+            && first.get() == frame
+        {
+            next += 1;
+            let run = end.get().saturating_sub(start.get());
+            sums.add(run);
+            calls = calls.wrapping_add(if is_many { jobs.get().max(1) } else { 1 });
+            if let Some((run_histogram, _)) = self.histograms(frame) {
+                run_histogram.record(self.pen, self.scale.ns(run));
+            }
+        }
+        self.settle(frame, calls, sums);
+        &entries[next..]
+    }
+
+    #[inline(always)]
+    fn settle(&self, frame: u64, calls: u64, Sums { ticks, longest }: Sums) {
+        // With spans inside, own times were charged span by span.
+        let own_ticks = if frame & SPANS == 0 { ticks } else { 0 };
+        let path = self.index.path_again(self.pen, &self.page.paths, frame & !(SPANS | MANY));
+        self.page.paths.add_calls(self.pen, path, calls, own_ticks, longest, self.epoch);
+        self.count_calls(frame, calls);
     }
 
     /// Adds one entry that stands for one run, without what adding up several takes: most iterations of a loop with
@@ -86,81 +148,11 @@ impl Aggregator<'_> {
         self.count_calls(frame, 1);
     }
 
-    /// Adds one entry that stands for many: its run time is that of one entry, its calls are as many as it says.
-    #[cold]
-    fn many(&self, [frame, jobs, start, end]: EntryWords) {
-        let (run, calls) = (end.saturating_sub(start), jobs.max(1));
-        if let Some((run_histogram, _)) = self.histograms(frame) {
-            run_histogram.record(self.pen, self.scale.ns(run));
-        }
-        let own_ticks = if frame & SPANS == 0 { run } else { 0 };
-        let path = self.index.path_of_frame(self.pen, &self.page.paths, frame);
-        self.page.paths.add_calls(self.pen, path, calls, own_ticks, run, self.epoch);
-        self.count_calls(frame, calls);
-    }
-
-    /// Returns the histograms of run time and wait of a callback. Jobs of the queues have no histograms of their own;
-    /// theirs are by drain.
+    /// Returns the histograms of run time and wait of a callback; none for a job.
     #[inline(always)]
     fn histograms(&self, frame: u64) -> Option<(&Histogram<LoopOwned>, &Histogram<LoopOwned>)> {
         let (kind, tallies) = (frame_kind(frame), &self.page.tallies);
         tallies.run.get(kind).zip(tallies.wait.get(kind))
-    }
-
-    /// Adds run time, wait and path of the entries from `next` on that have the kind and phase of `frame`.
-    fn group(&self, frame: u64, next: u64, to: u64) -> Group {
-        let (ring, histograms) = (self.page.recorder(), self.histograms(frame));
-        let (mut group, mut streak) = (Group::default(), Streak::default());
-        for [entry_frame, ready, start, end] in (next..to).map(|number| ring.own_entry(number)) {
-            if !is_same_group(entry_frame, frame) {
-                break;
-            }
-            let run = end.saturating_sub(start);
-            group.calls += 1;
-            self.add_to_streak(&mut streak, entry_frame, run);
-            let Some((run_histogram, wait_histogram)) = histograms else { continue };
-            let run_ns = self.scale.ns(run);
-            run_histogram.count_one(self.pen, run_ns);
-            group.run_sum_ns = group.run_sum_ns.wrapping_add(run_ns);
-            if ready != 0 {
-                let wait_ns = self.scale.ns(start.saturating_sub(ready));
-                wait_histogram.count_one(self.pen, wait_ns);
-                group.wait_sum_ns = group.wait_sum_ns.wrapping_add(wait_ns);
-            }
-        }
-        self.settle_streak(streak);
-        group
-    }
-
-    #[inline(always)]
-    fn add_to_streak(&self, streak: &mut Streak, entry_frame: u64, run: u64) {
-        let frame = entry_frame & !SPANS;
-        if frame != streak.frame {
-            self.settle_streak(*streak);
-            *streak = Streak { frame, ..Streak::default() };
-        }
-        streak.calls += 1;
-        streak.longest = streak.longest.max(run);
-        // With spans inside, own times were charged span by span.
-        let own_ticks = if entry_frame & SPANS == 0 { run } else { 0 };
-        streak.own_ticks = streak.own_ticks.wrapping_add(own_ticks);
-    }
-
-    #[inline(always)]
-    fn settle_streak(&self, streak: Streak) {
-        if streak.calls == 0 {
-            return;
-        }
-        let path = self.index.path_of_frame(self.pen, &self.page.paths, streak.frame);
-        self.page.paths.add_calls(self.pen, path, streak.calls, streak.own_ticks, streak.longest, self.epoch);
-    }
-
-    fn settle_group(&self, frame: u64, group: Group) {
-        self.count_calls(frame, group.calls);
-        if let Some((run, wait)) = self.histograms(frame) {
-            run.add_sum(self.pen, group.run_sum_ns);
-            wait.add_sum(self.pen, group.wait_sum_ns);
-        }
     }
 
     #[inline(always)]
@@ -178,10 +170,3 @@ const _: () = {
     assert!(Kind::Tick as usize == Kind::CALLBACKS + Queue::NextTick as usize);
     assert!(Kind::Microtask as usize == Kind::CALLBACKS + Queue::Microtask as usize);
 };
-
-/// Those with the same kind and phase, of which none stands for many.
-#[inline(always)]
-fn is_same_group(frame: u64, other: u64) -> bool {
-    const GROUP: u64 = MANY | 0xffff << 32;
-    (frame ^ other) & GROUP == 0
-}

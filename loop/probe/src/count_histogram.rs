@@ -39,6 +39,10 @@ impl<Owner> CountHistogram<Owner> {
     /// Counts one observation of `count`.
     #[inline(always)]
     pub fn record(&self, pen: &WriteToken<Owner>, count: u64) {
+        // Most who do not know how many tell 0.
+        if count == 0 {
+            return self.buckets[0].add(pen, 1);
+        }
         self.buckets[count_slot(count)].add(pen, 1);
         self.sum.add(pen, count);
     }

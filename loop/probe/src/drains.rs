@@ -125,8 +125,8 @@ impl Writer {
     /// The queue is empty after `jobs` jobs.
     #[inline]
     pub fn drain_end(&mut self, queue: Queue, jobs: u64) {
-        let ns = self.scale.ns(self.last().since(self.queue_since));
-        if self.drain_batch.drained(queue, ns, jobs) {
+        let ticks = self.last().since(self.queue_since);
+        if self.drain_batch.drained(queue, ticks, jobs) {
             self.add_up_drains();
         }
         self.queue = None;
@@ -193,15 +193,17 @@ impl Writer {
     }
 
     /// Adds to the tallies the drains that wait for that.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn add_up_drains(&mut self) {
         let SpanContext { page, pen, .. } = &*self.track;
-        self.drain_batch.add_up(pen, &page.tallies);
+        self.drain_batch.add_up(pen, &page.tallies, self.scale);
     }
 
     fn record_drained(&mut self) {
         if self.drained_since != Ticks::NONE {
-            let ns = self.scale.ns(self.last().since(self.drained_since));
-            if self.drain_batch.completed(ns) {
+            let ticks = self.last().since(self.drained_since);
+            if self.drain_batch.completed(ticks) {
                 self.add_up_drains();
             }
         }

@@ -148,6 +148,13 @@ impl<Owner> Histogram<Owner> {
         self.buckets[slot(ns)].add(pen, 1);
     }
 
+    /// [`Histogram::record`] where the slot of the duration is known.
+    #[inline(always)]
+    pub(crate) fn count_in(&self, pen: &WriteToken<Owner>, slot: usize, ns: u64) {
+        self.buckets[slot].add(pen, 1);
+        self.sum_ns.add(pen, ns);
+    }
+
     /// Counts so many durations of 0.
     #[inline(always)]
     pub(crate) fn count_shortest(&self, pen: &WriteToken<Owner>, count: u64) {

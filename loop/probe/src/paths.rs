@@ -18,7 +18,7 @@ use std::cell::Cell;
 pub const PATHS: usize = 2048;
 
 /// A node of the tree, by number. Phases have the numbers from 1 to [`Phase::COUNT`], each its own and 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PathId(pub u16);
 
 impl PathId {
@@ -173,6 +173,9 @@ impl PathTable {
 
 const TABLE_SLOTS: usize = PATHS * 4;
 
+/// A line of the cache.
+const LATEST_FRAMES: usize = 4;
+
 /// The writer's index over the tree: an open-addressed table from (parent, site) to node. Interior mutability,
 /// because span layers and the loop share it on one thread.
 #[derive(Debug)]
@@ -181,9 +184,8 @@ pub(crate) struct PathIndex {
     /// For each site, where it was found last: parent in bits 0..16, node in 16..32. A callback nearly always runs
     /// below the same parent, so this answers without the table.
     latest: Box<[Cell<u32>; SITES]>,
-    /// The frame whose node was looked for last, and the node: one callback site after the other is often the same.
-    latest_frame: Cell<u64>,
-    latest_path: Cell<PathId>,
+    /// Frames whose nodes were looked for last, and the nodes: those of a loop are often few.
+    latest_frames: [Cell<(u64, PathId)>; LATEST_FRAMES],
     /// Nodes in use. Not asked of the page, which may be damaged: a search ends because the table never fills.
     length: Cell<u64>,
 }
@@ -198,8 +200,7 @@ impl PathIndex {
         PathIndex {
             slots: slots.try_into().expect("the slice was made with that length"),
             latest: latest.try_into().expect("the slice was made with that length"),
-            latest_frame: Cell::new(0),
-            latest_path: Cell::new(PathId::ROOT),
+            latest_frames: Default::default(),
             length: Cell::new(FIRST_FREE),
         }
     }
@@ -210,19 +211,26 @@ impl PathIndex {
         self.path(pen, table, frame_phase(frame), frame_parent(frame), frame_site(frame))
     }
 
-    /// [`path_of_frame`](Self::path_of_frame) where it is often the same frame as the last time.
+    /// [`path_of_frame`](Self::path_of_frame) where it is often one of a few frames.
     #[inline(always)]
     pub(crate) fn path_again(&self, pen: &WriteToken<LoopOwned>, table: &PathTable, frame: u64) -> PathId {
-        if frame != self.latest_frame.get() {
-            self.note_frame(pen, table, frame);
-        }
-        self.latest_path.get()
+        let place = frame.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let latest = &self.latest_frames[place as usize % LATEST_FRAMES];
+        let (known, path) = latest.get();
+        if known == frame { path } else { self.note_frame(pen, table, frame, latest) }
     }
 
     #[inline(never)]
-    fn note_frame(&self, pen: &WriteToken<LoopOwned>, table: &PathTable, frame: u64) {
-        self.latest_path.set(self.path_of_frame(pen, table, frame));
-        self.latest_frame.set(frame);
+    fn note_frame(
+        &self,
+        pen: &WriteToken<LoopOwned>,
+        table: &PathTable,
+        frame: u64,
+        latest: &Cell<(u64, PathId)>,
+    ) -> PathId {
+        let path = self.path_of_frame(pen, table, frame);
+        latest.set((frame, path));
+        path
     }
 
     /// Finds the node of a callback, or of a job drained after the callback at `parent`.

@@ -79,6 +79,19 @@ impl<'a, Owner> Ring<'a, Owner> {
         self.copy(number)
     }
 
+    /// Returns the entries numbered `from..to`, in one or two parts, for the writer itself, which knows that they are intact. At most as
+    /// many as the ring has, and in order: what is beyond is left out.
+    #[inline(always)]
+    pub(crate) fn own_entries(&self, from: u64, to: u64) -> [&'a [[SharedU64<Owner>; ENTRY_WORDS]]; 2] {
+        let first = from as usize & (self.cells.len() - 1);
+        let count = to.saturating_sub(from) as usize;
+        let until_end = &self.cells[first..];
+        match until_end.get(..count) {
+            Some(all) => [all, &[]],
+            None => [until_end, self.cells.get(..count - until_end.len()).unwrap_or(&[])],
+        }
+    }
+
     #[inline(always)]
     fn copy(&self, number: u64) -> EntryWords {
         let cell = &self.cells[number as usize & (self.cells.len() - 1)];
@@ -103,5 +116,24 @@ mod tests {
         assert_eq!(ring.read(0), [(7, [7; 4]), (8, [8; 4]), (9, [9; 4])]);
         assert_eq!(ring.read(9), [(9, [9; 4])]);
         assert_eq!(ring.read(100), []);
+    }
+
+    #[test]
+    fn the_writer_finds_its_entries_in_two_parts() {
+        let cells: [[SharedU64<LoopOwned>; ENTRY_WORDS]; 4] = Default::default();
+        let (count, pen) = (SharedU64::default(), WriteToken::mint());
+        let ring = Ring::new(&count, &cells);
+        for number in 0..10u64 {
+            ring.push(&pen, [number; ENTRY_WORDS]);
+        }
+        let found = |from, to| {
+            let parts = ring.own_entries(from, to);
+            parts.map(|part| part.iter().map(|[first, ..]| first.get()).collect::<Vec<_>>())
+        };
+        assert_eq!(found(8, 10), [vec![8, 9], vec![]]);
+        assert_eq!(found(6, 10), [vec![6, 7], vec![8, 9]]);
+        assert_eq!(found(7, 7), [[]; 2].map(|none: [u64; 0]| none.to_vec()));
+        assert_eq!(found(9, 8), [vec![], vec![]]);
+        assert_eq!(found(6, 11)[0], [6, 7]);
     }
 }

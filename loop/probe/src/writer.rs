@@ -302,14 +302,21 @@ impl Writer {
     /// ```
     #[inline(always)]
     pub fn begin(&mut self, kind: Kind, site: SiteId, life: TaskTimes) {
-        let SpanContext { page, pen, frame: running, last, .. } = &*self.track;
-        running.set(frame(self.frame_base, kind, site));
-        page.now.running.set(pen, self.place | what(kind as u64, site) | stamp(last.get(), self.shift));
+        self.begin_frame(kind, site, 0, 0);
         self.ready = life.ready;
         // Most callers give a constant.
         if life.submitted != Ticks::NONE {
             self.record_operation(life);
         }
+    }
+
+    /// A frame begins, with these further bits in its recorder entry and in the word that tells what runs.
+    #[inline(always)]
+    fn begin_frame(&self, kind: Kind, site: SiteId, in_record: u64, in_running: u64) {
+        let SpanContext { page, pen, frame: running, last, .. } = &*self.track;
+        running.set(frame(self.frame_base | in_record, kind, site));
+        let what = what(kind as u64, site) | in_running;
+        page.now.running.set(pen, self.place | what | stamp(last.get(), self.shift));
     }
 
     /// [`Writer::begin`] for a callback that begins at `at`, and not at the last stamp: where the runtime did
@@ -338,6 +345,7 @@ impl Writer {
 
     /// [`Writer::begin_at`], perhaps inside spans.
     #[cold]
+    #[inline(never)]
     fn begin_in_spans(&mut self, at: Ticks, kind: Kind, site: SiteId, life: TaskTimes) {
         let has_outer = self.track.has_outer();
         self.track.last.set(Ticks(at.0.max(self.last().0)));
@@ -396,10 +404,8 @@ impl Writer {
     /// ```
     #[inline]
     pub fn begin_many(&mut self, kind: Kind, site: SiteId) {
-        self.begin(kind, site, TaskTimes::UNKNOWN);
-        let SpanContext { page, pen, frame, .. } = &*self.track;
-        frame.set(frame.get() | MANY);
-        page.now.running.set(pen, page.now.running.get() | RUNNING_MANY);
+        self.begin_frame(kind, site, MANY, RUNNING_MANY);
+        self.ready = Ticks::NONE;
     }
 
     /// What [`Writer::begin_many`] began has ended, and was so many; 0 where that is not known. Returns the stamp of the end.
@@ -410,6 +416,7 @@ impl Writer {
     }
 
     /// [`Writer::end_many`] of what ended at `at`, as [`Writer::end_at`].
+    #[inline]
     pub fn end_many_at(&mut self, jobs: u64, at: Ticks) -> Ticks {
         self.ready = Ticks(jobs);
         self.end_at(at)
@@ -455,30 +462,44 @@ impl Writer {
     /// ```
     #[inline(always)]
     pub fn end_at(&mut self, now: Ticks) -> Ticks {
-        let SpanContext { page, pen, frame: running, last, path, .. } = &*self.track;
-        let mut frame = running.get();
-        if frame != 0 {
-            running.set(0);
-            if path.get().is_some() {
-                self.track.end_spans(now, self.between(now));
-                frame |= SPANS;
-            }
-            let page: &Page = page;
-            let count = page.recorder().push(pen, [frame, self.ready.0, last.get().0, now.0]);
-            page.now.running.set(pen, self.between(now));
-            self.new_records = TO_AGGREGATE | OF_PHASE | OF_PERIOD;
-            if self.queue.is_none() {
-                self.after |= ENDED;
-            }
-            if count.wrapping_sub(self.aggregated) >= BATCH {
-                self.aggregate();
-            }
+        let SpanContext { frame, last, path, .. } = &*self.track;
+        match (frame.get(), path.get()) {
+            (0, _) => last.set(now),
+            (frame, None) => self.record(frame, now),
+            (frame, Some(_)) => self.record_with_spans(frame, now),
         }
-        self.track.last.set(now);
         now
     }
 
+    /// Writes the recorder entry of a frame that ends.
+    #[inline(always)]
+    fn record(&mut self, frame: u64, now: Ticks) {
+        let SpanContext { page, pen, frame: running, last, .. } = &*self.track;
+        let page: &Page = page;
+        running.set(0);
+        let count = page.recorder().push(pen, [frame, self.ready.0, last.get().0, now.0]);
+        last.set(now);
+        page.now.running.set(pen, self.between(now));
+        self.new_records = TO_AGGREGATE | OF_PHASE | OF_PERIOD;
+        if self.queue.is_none() {
+            self.after |= ENDED;
+        }
+        if count.wrapping_sub(self.aggregated) >= BATCH {
+            self.aggregate();
+        }
+    }
+
+    // Apart, so that nothing is kept at hand for it where no spans were entered.
+    #[cold]
+    #[inline(never)]
+    fn record_with_spans(&mut self, frame: u64, now: Ticks) {
+        self.track.frame.set(0);
+        self.track.end_spans(now, self.between(now));
+        self.record(frame | SPANS, now);
+    }
+
     /// Aggregates what ended since the last call.
+    #[inline(never)]
     fn aggregate(&mut self) {
         let SpanContext { page, pen, index, .. } = &*self.track;
         let page: &Page = page;
@@ -499,7 +520,7 @@ impl Writer {
             self.completed_at_once = 0;
         }
         if !self.drain_batch.is_empty() {
-            self.drain_batch.add_up(pen, &page.tallies);
+            self.drain_batch.add_up(pen, &page.tallies, self.scale);
         }
         self.aggregated = count;
         self.new_records &= !TO_AGGREGATE;

@@ -51,6 +51,7 @@ impl<R: Runtime> Entries<R> {
     /// All timers that are due, or all immediates, are one entry.
     pub(super) fn batch_begins(&mut self, kind: Kind, site: SiteId) {
         (self.frame, self.kind, self.is_parted, self.is_thrown) = (Frame::Callback, kind, false, false);
+        self.needs_checkpoints = true;
         self.start.entry(kind);
         self.member_begins(site);
     }
@@ -70,10 +71,11 @@ impl<R: Runtime> Entries<R> {
         self.batch = Some(Batch { site, since: self.writer.last(), told });
     }
 
-    /// Tells whether a checkpoint would part what runs, members of a batch or rounds of ticks, or says what it is.
+    /// Tells whether a checkpoint would part what runs, members of a batch or rounds of ticks, or says what it is: kept up to date
+    /// where that changes, as each entry asks for it.
     #[inline]
     pub fn needs_checkpoints(&self) -> bool {
-        self.is_in_entry && (self.batch.is_some() || self.frame == Frame::Tick || self.is_nobodys)
+        self.needs_checkpoints
     }
 
     /// V8's queue of microtasks is empty. Between the members of a batch that is where one ends, and in Node's queue of ticks
@@ -127,6 +129,9 @@ impl<R: Runtime> Entries<R> {
     pub fn part_what_blocks(&mut self) {
         if self.frame == Frame::Callback && self.ask_for_ticks() {
             self.becomes_ticks();
+        }
+        if self.further_round_begins() {
+            self.is_round_sure = false;
         }
         self.part_what_is_untold();
         let Some(batch) = self.batch.filter(|_| self.is_in_callback()) else { return };

@@ -1,13 +1,15 @@
 //! Drains of Node's two queues: microtasks, which V8 begins, ends and counts, and nextTick, of which the time is known.
 //!
 //! Node runs its queue of ticks in rounds: all ticks, then a checkpoint of V8's microtasks, and again where these have queued
-//! further ticks. A round is a drain. Its checkpoint tells the end of one; that a further one begins is known only by its end,
-//! so what comes after a checkpoint is taken for one, and forgotten where the entry ends without.
+//! further ticks. A round is a drain. Its checkpoint tells the end of one; that a further one begins is known only by its own
+//! checkpoint, or by what happens in it. So the end of a round is told once that is known, or once the entry ends, as of its
+//! checkpoint. Where a drain of microtasks has ended the round, what comes after it is taken for a further one, and forgotten where
+//! the entry ends without.
 //!
 //! A drain that the program begins in the middle of its own code is none of these, and a part of what runs.
 
 use super::{Entries, Frame, Runtime};
-use loopscope_probe::{Inside, Kind, Phase, Queue};
+use loopscope_probe::{Inside, Kind, Phase, Queue, Ticks};
 
 /// A drain of microtasks that runs, and what it interrupted.
 #[derive(Debug)]
@@ -29,26 +31,67 @@ impl<R: Runtime> Entries<R> {
         self.writer.drain_begin(Queue::NextTick, 0);
         self.writer.begin_many(Kind::Tick, self.sites.ticks);
         self.frame = Frame::Tick;
-        (self.is_round_sure, self.is_nobodys) = (true, false);
+        (self.is_round_sure, self.is_nobodys, self.needs_checkpoints) = (true, false, true);
     }
 
+    /// What runs as a round of ticks ends now.
     fn ticks_end(&mut self) {
-        // A drain of microtasks has ended the round, and its checkpoint is not there yet.
+        self.further_round_begins();
+        // Else a drain of microtasks has ended the round, and its checkpoint is not there yet.
         if self.writer.is_running() {
-            self.writer.end_many(0);
-            self.writer.drain_end(Queue::NextTick, 0);
+            self.round_ends(self.writer.clock().now());
         }
     }
 
+    #[inline]
+    fn round_ends(&mut self, at: Ticks) {
+        self.writer.end_many_at(0, at);
+        self.writer.drain_end(Queue::NextTick, 0);
+    }
+
     /// A round of ticks ends with this checkpoint, and another may begin.
+    #[inline]
     pub(super) fn ticks_may_end(&mut self) {
-        self.ticks_end();
+        self.further_round_begins();
+        match self.writer.is_running() {
+            true => self.round_ended = self.writer.clock().now(),
+            false => {
+                self.ticks_begin();
+                self.is_round_sure = false;
+            }
+        }
+    }
+
+    /// What runs now is a further round of ticks, where one has come to its checkpoint. Returns whether one has.
+    #[inline]
+    pub(super) fn further_round_begins(&mut self) -> bool {
+        let has_ended = self.round_ended != Ticks::NONE;
+        if has_ended {
+            self.next_round();
+        }
+        has_ended
+    }
+
+    #[cold]
+    fn next_round(&mut self) {
+        let at = std::mem::take(&mut self.round_ended);
+        self.round_ends(at);
         self.ticks_begin();
-        self.is_round_sure = false;
     }
 
     /// The entry that runs ticks is over.
+    // Apart, as other entries have no use for it.
+    #[inline(never)]
     pub(super) fn ticks_are_over(&mut self) {
+        match std::mem::take(&mut self.round_ended) {
+            Ticks::NONE => self.uncertain_ticks_are_over(),
+            at => self.round_ends(at),
+        }
+    }
+
+    /// It ends without a checkpoint of the round that runs.
+    #[cold]
+    fn uncertain_ticks_are_over(&mut self) {
         match self.is_round_sure {
             true => self.ticks_end(),
             false if self.is_nobodys => self.ends_without_ticks(),

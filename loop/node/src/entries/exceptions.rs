@@ -22,6 +22,7 @@ impl<R: Runtime> Entries<R> {
         if self.ask_for_ticks() {
             self.is_surely_ticks();
         }
+        self.further_round_begins();
         self.count_exception();
         // A round of ticks that throws ends without its checkpoint.
         self.is_round_sure |= self.frame == Frame::Tick && !self.is_nobodys;
@@ -54,8 +55,7 @@ impl<R: Runtime> Entries<R> {
     pub(super) fn batch_goes_on(&mut self) {
         if let Some(scope) = self.scopes.last_mut() {
             scope.entries = 0;
-            let class = self.names.get(scope.name).map(|named| named.class);
-            scope.has_no_list &= class != Some(Class::Immediates);
+            scope.has_no_list &= scope.named.class != Class::Immediates;
         }
     }
 }

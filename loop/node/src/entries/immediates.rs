@@ -10,7 +10,7 @@
 //! is one of ticks. From then on it is listened to what Node tells, until it has had none for many turns.
 
 use super::drains::Drain;
-use super::{Entries, Frame, Runtime};
+use super::{Entered, Entries, Frame, Runtime};
 use crate::names::Class;
 use loopscope_probe::{Kind, SiteId, TaskTimes, Ticks};
 
@@ -38,6 +38,36 @@ impl<R: Runtime> Entries<R> {
         self.natives_turns > 0 && self.scopes.is_untold()
     }
 
+    /// An entry begins where Node runs immediates of its own, or in a scope of immediates that it did not tell.
+    #[inline(never)]
+    pub(super) fn begins_in_check(&mut self) {
+        if self.is_in_natives && self.immediates_scope().is_some() {
+            return self.native_begins();
+        }
+        if self.scopes.is_untold()
+            && let Some(id) = self.other_in_check()
+        {
+            return self.begins_beside(id);
+        }
+        match self.scopes.count() {
+            Entered::Outside => self.begins_outside(),
+            Entered::First(id) => self.begins_first(id),
+            // Node's own use of an object after the immediates, in every turn that has some, is one of these: nothing is told of it.
+            Entered::Again(number) => self.begins_again(number),
+        }
+    }
+
+    /// An entry begins for this resource, beside the scope of immediates.
+    fn begins_beside(&mut self, id: u64) {
+        match self.resource {
+            0 => {
+                let now = self.enter_at();
+                self.begins_without_scope(now, Some(id));
+            }
+            _ => self.begins_after_another(Some(id)),
+        }
+    }
+
     /// An entry of an immediate of Node's own begins, or of the ticks after them: none of the program's immediates.
     #[cold]
     pub(super) fn native_begins(&mut self) {
@@ -58,7 +88,7 @@ impl<R: Runtime> Entries<R> {
 
     /// Returns what the innermost scope is told as, where it is that of immediates.
     pub(super) fn immediates_scope(&self) -> Option<(Kind, SiteId)> {
-        let named = self.names.get(self.scopes.last()?.name)?;
+        let named = self.scopes.last()?.named;
         (named.class == Class::Immediates).then_some((named.kind, named.site))
     }
 

@@ -23,6 +23,7 @@ impl<R: Runtime> Entries<R> {
         match (self.frame, self.batch) {
             (Frame::None, _) => false,
             (Frame::Tick, _) => {
+                self.further_round_begins();
                 let site = self.labelled(Kind::Tick, name);
                 self.writer.begin_many(Kind::Tick, site);
                 // Who names it runs in it.

@@ -31,6 +31,7 @@ mod runtime;
 mod scopes;
 mod sites;
 mod startup;
+mod traces;
 
 use batches::Batch;
 use drains::Drain;
@@ -40,7 +41,7 @@ use sites::Sites;
 use startup::Start;
 
 use crate::checkpoint_hook::CheckpointHook;
-use crate::names::{Class, NameId, Named, Names, Resources};
+use crate::names::{Class, Named, Names, Resources};
 use crate::recording::Recording;
 pub use crate::sys::{Event, TraceEvent, TraceName};
 use loopscope_probe::{Clock, Kind, Phase, Queue, SiteId, TaskTimes, Ticks, Writer};
@@ -90,6 +91,8 @@ pub struct Entries<R> {
     is_parted: bool,
     /// What runs as a round of ticks is one: it is known that a tick ran in it.
     is_round_sure: bool,
+    /// See [`Entries::needs_checkpoints`].
+    needs_checkpoints: bool,
     /// The batch that runs is left by an exception, as far as is known.
     is_thrown: bool,
     /// Turns for which it is listened to what Node tells of its own immediates: it has had some.
@@ -102,21 +105,25 @@ pub struct Entries<R> {
     /// The resource that the entry before was for, where that was one of the poll's and outside of any scope; 0 for none, and once
     /// a scope is closed, or something else begins. See [`Entries::goes_on`]. `UNKNOWN` where a drain came before, or it has no name.
     resource: u64,
-    /// The batch that runs; none where what runs is no batch. Whether there is one is the last word of the first line.
+    /// Since when the loop is in its poll, until it is known that it has returned; none then. The last word of the first line.
+    parked: Ticks,
+    /// Its own first line, which every entry needs, comes next.
+    writer: Writer,
+    /// The batch that runs; none where what runs is no batch.
     batch: Option<Batch>,
-    names: Names,
+    /// Where V8's checkpoint has ended the round of ticks that is told as what runs; none before it has. See `drains`.
+    round_ended: Ticks,
+    /// What the begin of an entry needs of them is on one line, with the following.
     scopes: Scopes,
-    /// Since when the loop is in its poll, until it is known that it has returned.
-    parked: Option<Ticks>,
-    start: Start,
     /// What the entry for [`Entries::resource`] was.
     resource_entry: (Kind, SiteId),
+    names: Names,
+    runtime: R,
+    start: Start,
     sites: Sites,
     resources: Resources,
-    writer: Writer,
-    runtime: R,
-    /// The name of the scope of immediates.
-    immediates: Option<NameId>,
+    /// What the name of the scope of immediates stands for.
+    immediates: Named,
     events: Option<u64>,
     /// Time that all polls have waited, as of the last return.
     idle_ns: u64,
@@ -127,10 +134,11 @@ pub struct Entries<R> {
     pool_jobs: u64,
 }
 
-// The end of an entry needs the first line and the writer's, whatever the entry is; scopes are on the second.
+// The end of an entry needs the first line and the writer's, whatever the entry is; its begin needs scopes, too.
 const _: () = {
-    assert!(offset_of!(Entries<()>, batch) < 64);
-    assert!(offset_of!(Entries<()>, scopes) + size_of::<Scopes>() <= 128);
+    assert!(offset_of!(Entries<()>, writer) == 64);
+    assert!((offset_of!(Entries<()>, scopes) + scopes::HOT) & 63 == 0);
+    assert!(offset_of!(Entries<()>, runtime) - offset_of!(Entries<()>, scopes) - scopes::HOT <= 56);
 };
 
 impl<R: Runtime> Entries<R> {
@@ -150,7 +158,7 @@ impl<R: Runtime> Entries<R> {
         let start = Start::begin(&mut writer, sites.main);
         writer.begin(Kind::Other, sites.main, TaskTimes::UNKNOWN);
         let mut names = Names::new();
-        let immediates = names.resolve(&mut writer, TraceName::constant(c"CheckImmediate"));
+        let immediates = names.make(&mut writer, TraceName::constant(c"CheckImmediate"));
         Entries {
             writer,
             runtime,
@@ -160,7 +168,7 @@ impl<R: Runtime> Entries<R> {
             sites,
             phase: Phase::MAIN,
             told: Phase::MAIN,
-            parked: None,
+            parked: Ticks::NONE,
             events,
             idle_ns,
             time_ms: 0,
@@ -168,8 +176,8 @@ impl<R: Runtime> Entries<R> {
             frame: Frame::Callback,
             drain: Drain::None,
             inner_drains: 0,
-            scopes: Scopes::new(),
-            immediates: immediates.map(|(name, _)| name),
+            scopes: Scopes::new(immediates),
+            immediates,
             kind: Kind::Other,
             resource: 0,
             resource_entry: (Kind::Other, SiteId::NONE),
@@ -183,6 +191,8 @@ impl<R: Runtime> Entries<R> {
             checkpoint_hook: CheckpointHook::default(),
             is_parted: false,
             is_round_sure: false,
+            needs_checkpoints: false,
+            round_ended: Ticks::NONE,
             is_thrown: false,
             natives_turns: 0,
             is_in_natives: false,
@@ -264,6 +274,7 @@ impl<R: Runtime> Entries<R> {
     }
 
     #[cold]
+    #[inline(never)]
     fn record(&mut self, event: Event) {
         if self.is_news(event)
             && let Some(recording) = &mut self.recording
@@ -287,8 +298,8 @@ impl<R: Runtime> Entries<R> {
 
     /// What comes is in the scope of Node's immediates, which Node does not tell.
     fn check_scope_begins(&mut self) {
-        if let Some(name) = self.immediates.filter(|_| !self.is_in_entry) {
-            self.scopes.begin_untold(name);
+        if !self.is_in_entry {
+            self.scopes.begin_untold(self.immediates);
         }
     }
 
@@ -302,9 +313,14 @@ impl<R: Runtime> Entries<R> {
 
     /// The loop turns inside an entry, as some addons have it do: what ran is over for the page.
     #[cold]
+    #[inline(never)]
     fn abandon(&mut self) {
         (self.inner_drains, self.is_nobodys, self.is_in_natives) = (0, false, false);
-        self.writer.end();
+        self.needs_checkpoints = false;
+        match std::mem::take(&mut self.round_ended) {
+            Ticks::NONE => self.writer.end(),
+            at => self.writer.end_at(at),
+        };
         if !matches!(std::mem::replace(&mut self.drain, Drain::None), Drain::None) {
             self.writer.drain_end(Queue::Microtask, 0);
         } else if self.frame == Frame::Tick {
@@ -327,6 +343,7 @@ impl<R: Runtime> Entries<R> {
     }
 
     #[cold]
+    #[inline(never)]
     fn record_answer(&mut self, answer: Option<u64>) {
         if let Some(recording) = &mut self.recording {
             recording.answer(answer);
@@ -341,42 +358,43 @@ impl<R: Runtime> Entries<R> {
             return;
         }
         (self.is_in_entry, self.is_nobodys, self.inner_drains) = (true, false, 0);
-        if self.is_in_natives && self.immediates_scope().is_some() {
-            return self.native_begins();
+        self.needs_checkpoints = false;
+        if self.is_in_natives || self.scopes.has_untold() {
+            return self.begins_in_check();
         }
-        match self.scopes.enter() {
-            Entered::Outside => self.begins_outside(None),
+        match self.scopes.count() {
+            Entered::Outside => self.begins_outside(),
             Entered::First(id) => self.begins_first(id),
             Entered::Again(number) => self.begins_again(number),
-            Entered::Untold => match self.other_in_check() {
-                Some(id) => self.begins_outside(Some(id)),
-                None => match self.scopes.count() {
-                    // Node's own use of an object after the immediates, in every turn that has some: nothing is told of it.
-                    Entered::Again(number) => self.begins_again(number),
-                    _ => self.begins_first(0),
-                },
-            },
         }
     }
 
-    /// An entry outside of any scope begins, or for this resource beside the scope of immediates.
-    fn begins_outside(&mut self, other: Option<u64>) {
+    /// An entry outside of any scope begins.
+    fn begins_outside(&mut self) {
         // Where the entry may go on with the one before, it is asked for whom it is before the clock is read.
-        let at = if self.resource == 0 { Some(self.enter_at()) } else { None };
-        let id = other.or_else(|| self.resource_of_entry());
-        match at.or_else(|| if self.goes_on(id) { None } else { Some(self.enter_at()) }) {
-            Some(now) => self.begins_without_scope(now, id),
-            None => {
-                self.writer.drained();
-                let (kind, site) = self.resource_entry;
-                self.callback_begins(self.writer.last(), kind, site);
-            }
+        if self.resource == 0 {
+            let now = self.enter_at();
+            let id = self.resource_of_entry();
+            return self.begins_without_scope(now, id);
         }
+        let id = self.resource_of_entry();
+        self.begins_after_another(id);
+    }
+
+    /// An entry outside of any scope begins, for this resource, and one came before it.
+    fn begins_after_another(&mut self, id: Option<u64>) {
+        if self.goes_on(id) {
+            self.writer.drained();
+            let (kind, site) = self.resource_entry;
+            return self.callback_begins(self.writer.last(), kind, site);
+        }
+        let now = self.enter_at();
+        self.begins_without_scope(now, id);
     }
 
     /// Reads the clock as an entry begins, and tells what it ends: the poll, and the phase before.
     #[inline]
-    fn enter_at(&mut self) -> Ticks {
+    pub(super) fn enter_at(&mut self) -> Ticks {
         let now = self.writer.clock().now();
         self.poll_has_returned(Some(now));
         self.enter_phase(now);
@@ -384,11 +402,10 @@ impl<R: Runtime> Entries<R> {
     }
 
     /// The first entry within the innermost scope, which is for this resource, begins: its callback.
-    fn begins_first(&mut self, id: u64) {
+    pub(super) fn begins_first(&mut self, id: u64) {
         let now = if self.goes_on(Some(id)) { self.writer.last() } else { self.enter_at() };
-        match self.scopes.last().and_then(|scope| self.names.get(scope.name)) {
-            Some(named) => self.begins_in_scope(named, Some(now)),
-            None => self.callback_begins(now, Kind::Other, self.sites.unnamed),
+        if let Some(&Scope { named, .. }) = self.scopes.last() {
+            self.begins_in_scope(named, Some(now));
         }
     }
 
@@ -406,12 +423,8 @@ impl<R: Runtime> Entries<R> {
 
     /// A later entry within the innermost scope begins. There nothing is polled and the phase stays, so the clock need not be read for
     /// ticks, which begin where the callback ended.
-    fn begins_again(&mut self, number: u32) {
-        let Some(&Scope { name, id, has_no_list, .. }) = self.scopes.last() else { return };
-        let Some(named) = self.names.get(name) else {
-            let now = self.writer.clock().now();
-            return self.callback_begins(now, Kind::Other, self.sites.unnamed);
-        };
+    pub(super) fn begins_again(&mut self, number: u32) {
+        let Some(&Scope { named, id, has_no_list, .. }) = self.scopes.last() else { return };
         match self.part(number, id, named.class, has_no_list) {
             Part::Callback => self.begins_in_scope(named, None),
             // The page is told of nothing: what lies between a callback and its drains is Node's.
@@ -447,36 +460,47 @@ impl<R: Runtime> Entries<R> {
         if !std::mem::take(&mut self.is_in_entry) {
             return;
         }
+        let is_parted = std::mem::take(&mut self.needs_checkpoints);
         if !matches!(self.drain, Drain::None) {
             // V8 was told to end in the middle of it.
             return self.abandon();
         }
         match std::mem::replace(&mut self.frame, Frame::None) {
-            Frame::Callback => match self.batch.take() {
-                Some(batch) => {
-                    self.batch_part_ends(batch);
-                    if std::mem::take(&mut self.is_thrown) {
-                        self.batch_goes_on();
-                    }
-                }
-                None => {
-                    self.writer.end();
-                }
-            },
-            Frame::Tick => self.ticks_are_over(),
-            Frame::None if self.has_untold_natives() => {
-                self.untold_ends();
-            }
-            Frame::None => {
+            Frame::Callback if !is_parted => {
                 self.writer.end();
             }
+            Frame::Callback => self.parted_entry_ends(),
+            Frame::Tick => self.ticks_are_over(),
+            Frame::None => self.untold_entry_ends(),
         }
+    }
+
+    /// An entry ends that is a batch, or may have been one of ticks.
+    #[inline(never)]
+    fn parted_entry_ends(&mut self) {
+        let Some(batch) = self.batch.take() else {
+            self.writer.end();
+            return;
+        };
+        self.batch_part_ends(batch);
+        if std::mem::take(&mut self.is_thrown) {
+            self.batch_goes_on();
+        }
+    }
+
+    /// An entry ends of which nothing is told.
+    #[inline(never)]
+    fn untold_entry_ends(&mut self) {
+        match self.has_untold_natives() {
+            true => self.untold_ends(),
+            false => self.writer.end(),
+        };
     }
 
     /// Tells the phase that the loop is in, where the page has another.
     #[inline]
     fn enter_phase(&mut self, now: Ticks) {
-        let scope = self.scopes.last().and_then(|scope| self.names.get(scope.name));
+        let scope = self.scopes.last().map(|scope| scope.named);
         let phase = match (scope, self.phase) {
             (Some(Named { class: Class::Timers, .. }), _) => Phase::TIMERS,
             // Requests end here; what closes are handles.
@@ -484,70 +508,15 @@ impl<R: Runtime> Entries<R> {
             (_, phase) => phase,
         };
         if phase != self.told {
-            self.told = phase;
-            // What lies before is libuv's and Node's own.
-            self.writer.phase_at(now, phase);
+            self.tell_phase(now, phase);
         }
     }
 
-    #[inline(always)]
-    fn trace(&mut self, TraceEvent { phase, name, id, value }: TraceEvent) {
-        let Some((name, named)) = self.names.resolve(&mut self.writer, name) else { return };
-        match (named.class, phase) {
-            (Class::Ignored, _) => {}
-            (Class::Resource, b'b') => {
-                self.pool_jobs += u64::from(named.kind == Kind::WorkDone);
-                self.resources.born(id, name, named.is_scoped);
-            }
-            (Class::Resource, b'e') => self.resources.died(id),
-            (Class::Resource, _) => {}
-            (Class::Microtasks, b'B') => self.microtasks_begin(),
-            (Class::Microtasks, b'E') => self.microtasks_end(value & u64::from(u32::MAX)),
-            (Class::Microtasks, _) => {}
-            (Class::NativeImmediates, phase) => self.is_in_natives = matches!(phase, b'B' | b'X'),
-            (Class::Callback, b'b') => self.scope_begins(name, id),
-            (_, b'b' | b'B' | b'X') => self.scope_begins(name, 0),
-            (_, b'e' | b'E') => self.scope_ends(),
-            _ => {}
-        }
-    }
-
-    fn trace_ends(&mut self, name: TraceName) {
-        let Some((_, named)) = self.names.resolve(&mut self.writer, name) else { return };
-        match named.class {
-            Class::Callback | Class::Timers | Class::Immediates => self.scope_ends(),
-            Class::NativeImmediates => self.natives_end(),
-            _ => {}
-        }
-        if named.class == Class::Timers && self.phase == Phase::CLOSE {
-            self.phase = Phase::PENDING;
-        }
-    }
-
-    fn scope_begins(&mut self, name: NameId, id: u64) {
-        if !self.is_in_entry {
-            match self.scopes.is_empty() {
-                true => self.writer.drained(),
-                // Node calls back in the scope of immediates.
-                false if self.scopes.is_untold() => self.natives_are_seen(),
-                false => {}
-            }
-            if id != self.resource {
-                self.resource = 0;
-            }
-        }
-        self.scopes.begin(name, id);
-    }
-
-    fn scope_ends(&mut self) {
-        self.scopes.end();
-        if self.is_in_entry {
-            return;
-        }
-        self.resource = 0;
-        if self.scopes.is_empty() {
-            self.writer.drained();
-        }
+    #[inline(never)]
+    fn tell_phase(&mut self, now: Ticks, phase: Phase) {
+        self.told = phase;
+        // What lies before is libuv's and Node's own.
+        self.writer.phase_at(now, phase);
     }
 
     /// The main script is a module: what comes after the first poll may belong to the start, too.
@@ -583,7 +552,7 @@ impl<R: Runtime> Entries<R> {
     /// Events come again. Called within an entry, which counts from here.
     pub fn resume(&mut self) {
         self.writer.resume();
-        (self.parked, self.is_in_entry, self.has_polled) = (None, true, false);
+        (self.parked, self.is_in_entry, self.has_polled) = (Ticks::NONE, true, false);
         self.idle_ns = self.runtime.idle_ns();
         (self.phase, self.told) = (Phase::MAIN, Phase::MAIN);
         let now = self.writer.last();

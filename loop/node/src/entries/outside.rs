@@ -41,6 +41,7 @@ impl<R: Runtime> Entries<R> {
     pub(super) fn begins_without_scope(&mut self, now: Ticks, id: Option<u64>) {
         let comes_after = std::mem::take(&mut self.resource) != 0;
         self.is_nobodys = self.has_traces && id == Some(0) && self.told != Phase::MAIN;
+        self.needs_checkpoints = self.is_nobodys;
         if self.is_nobodys && comes_after && self.has_checkpoints {
             self.callback_begins(now, Kind::Other, self.sites.node);
             return self.becomes_ticks();

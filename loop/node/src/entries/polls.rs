@@ -34,13 +34,20 @@ impl<R: Runtime> Entries<R> {
         self.writer.settle();
         let at = self.writer.clock().now();
         self.writer.park_at(at);
-        self.parked = Some(at);
+        self.parked = at;
     }
 
     /// Says that the poll has returned, as long ago as its time of waiting tells.
     #[inline]
     pub(super) fn poll_has_returned(&mut self, now: Option<Ticks>) {
-        let Some(parked) = self.parked.take() else { return };
+        if self.parked != Ticks::NONE {
+            self.poll_returned(now);
+        }
+    }
+
+    #[inline(never)]
+    fn poll_returned(&mut self, now: Option<Ticks>) {
+        let parked = std::mem::take(&mut self.parked);
         // It grows in polls only, so at the begin of this one it was what it was at the return of the one before.
         let idle_ns = self.ask(|runtime| Some(runtime.idle_ns())).unwrap_or(0);
         let waited_ns = idle_ns.wrapping_sub(std::mem::replace(&mut self.idle_ns, idle_ns));

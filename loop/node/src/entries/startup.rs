@@ -65,6 +65,7 @@ impl Start {
 
     /// What comes is no start any more.
     #[cold]
+    #[inline(never)]
     pub(super) fn is_over(&mut self) {
         self.expected = None;
         self.is_under_way = false;

@@ -23,13 +23,15 @@ pub struct NameId(u8);
 /// The names that trace events had, each resolved once, by the address of its constant text.
 #[derive(Debug)]
 pub struct Names {
-    table: Box<[Option<Named>; NAMES]>,
+    /// Each with the address of its text.
+    table: Box<[Option<(usize, Named)>; NAMES]>,
 }
 
 /// What a name stands for, on the page of one loop.
-#[derive(Clone, Copy, Debug)]
+// A word, so that it is copied as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(align(8))]
 pub struct Named {
-    address: usize,
     /// What such an event is.
     pub class: Class,
     /// The kind of entry.
@@ -49,16 +51,25 @@ impl Names {
     /// Returns what a name stands for. The first time its site is made. `None` where the table is full.
     #[inline]
     pub fn resolve(&mut self, writer: &mut Writer, name: TraceName) -> Option<(NameId, Named)> {
-        let address = name.address();
-        let first = (address >> 3).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (usize::BITS - 8);
+        let first = first_place(name);
+        match &self.table[first] {
+            Some((known, named)) if *known == name.address() => Some((NameId(first as u8), *named)),
+            _ => self.search(writer, name),
+        }
+    }
+
+    /// [`Names::resolve`] where the name is new, or has given way to another.
+    #[inline(never)]
+    fn search(&mut self, writer: &mut Writer, name: TraceName) -> Option<(NameId, Named)> {
+        let (address, first) = (name.address(), first_place(name));
         for step in 0..NAMES {
             let index = (first + step) % NAMES;
             match &self.table[index] {
-                Some(named) if named.address == address => return Some((NameId(index as u8), *named)),
+                Some((known, named)) if *known == address => return Some((NameId(index as u8), *named)),
                 Some(_) => {}
                 None => {
                     let named = named(writer, name);
-                    self.table[index] = Some(named);
+                    self.table[index] = Some((address, named));
                     return Some((NameId(index as u8), named));
                 }
             }
@@ -66,10 +77,15 @@ impl Names {
         None
     }
 
+    /// Returns what a name stands for that is needed before it is told.
+    pub fn make(&mut self, writer: &mut Writer, name: TraceName) -> Named {
+        self.resolve(writer, name).map_or_else(|| named(writer, name), |(_, named)| named)
+    }
+
     /// Returns what a place of the table stands for.
     #[inline]
     pub fn get(&self, id: NameId) -> Option<Named> {
-        self.table[usize::from(id.0)]
+        self.table[usize::from(id.0)].map(|(_, named)| named)
     }
 }
 
@@ -77,6 +93,12 @@ impl Default for Names {
     fn default() -> Self {
         Names::new()
     }
+}
+
+/// Returns the first place in the table for a name.
+#[inline]
+fn first_place(name: TraceName) -> usize {
+    (name.address() >> 3).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (usize::BITS - 8)
 }
 
 fn named(writer: &mut Writer, name: TraceName) -> Named {
@@ -91,7 +113,7 @@ fn named(writer: &mut Writer, name: TraceName) -> Named {
             column: 0,
         }),
     };
-    Named { address: name.address(), class, kind, site, is_scoped: is_scoped(name.text()) }
+    Named { class, kind, site, is_scoped: is_scoped(name.text()) }
 }
 
 #[cfg(test)]

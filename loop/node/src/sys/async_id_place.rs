@@ -11,6 +11,7 @@ use super::symbols::{self, Missing, functions};
 use super::v8::Isolate;
 use libc::c_void;
 use loopscope_stacks::Memory;
+use std::ptr::NonNull;
 
 functions! {
     /// The environment of this thread.
@@ -27,7 +28,7 @@ const NUMBERS: u64 = 4;
 /// Where the id is, of this thread's environment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AsyncIdPlace {
-    id: *const f64,
+    id: NonNull<f64>,
 }
 
 impl AsyncIdPlace {
@@ -43,7 +44,8 @@ impl AsyncIdPlace {
         let words: Vec<u64> = words.iter().map(|word| u64::from_ne_bytes(*word)).collect();
         let read = |address| memory.read(address).map(u64::from_ne_bytes);
         let address = address_of_id(&words, isolate.raw.addr() as u64, isolate.async_id()?, read)?;
-        Some(AsyncIdPlace { id: std::ptr::with_exposed_provenance(usize::try_from(address).ok()?) })
+        let id = std::ptr::with_exposed_provenance_mut(usize::try_from(address).ok()?);
+        Some(AsyncIdPlace { id: NonNull::new(id)? })
     }
 
     /// Has captures of this thread say it, too, where the array looks like that of ids.
@@ -54,7 +56,7 @@ impl AsyncIdPlace {
             return;
         }
         // SAFETY: the array is there for as long as the environment, with which the thread is listed no more.
-        unsafe { sampler::set_id(self.id) };
+        unsafe { sampler::set_id(self.id.as_ptr()) };
     }
 
     /// Returns the id.
@@ -62,9 +64,27 @@ impl AsyncIdPlace {
     pub(crate) fn read(&self) -> u64 {
         // SAFETY: `find` has read it there; Node keeps the array as long as the environment, on whose thread this is called.
         let id = unsafe { self.id.read_volatile() };
-        // None is below 0, and to a signed number it is but one instruction.
-        id as i64 as u64
+        whole(id)
     }
+}
+
+/// Returns a number that is whole and not below 0, as all ids are. Another one is not told from it: any number is.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+fn whole(number: f64) -> u64 {
+    use std::arch::x86_64::{_mm_cvttsd_si64, _mm_set_sd};
+    // The language's own conversion is a dozen instructions, for what is no number, or too large.
+    // SAFETY: every x86-64 processor has SSE2.
+    let number = unsafe { _mm_set_sd(number) };
+    // SAFETY: as above.
+    (unsafe { _mm_cvttsd_si64(number) }) as u64
+}
+
+/// Returns a number that is whole and not below 0, as all ids are.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline]
+fn whole(number: f64) -> u64 {
+    number as i64 as u64
 }
 
 /// Tells whether these may be what runs, what caused it, the newest resource, and what causes the next, or -1.
@@ -109,6 +129,13 @@ mod tests {
             assert_eq!(address_of_id(&words, isolate, 17, read), None, "{words:x?}");
         }
         assert_eq!(address_of_id(&buffer(0x200)[..3], isolate, 17, read), None);
+    }
+
+    #[test]
+    fn an_id_is_the_same_number() {
+        for id in [0, 1, 56, 1 << 40, (1 << 53) - 1] {
+            assert_eq!(whole(id as f64), id);
+        }
     }
 
     #[test]

@@ -7,14 +7,16 @@
 //! event needs is one variable, and that of the main thread is found by comparing a register. It is one line of the cache, as
 //! between two events the program's own work drives out of the nearest one whatever is not its own.
 
-use super::event::{Event, TraceEvent, Watcher};
+use super::event::{EntryWatcher, Event, TraceEvent, Watcher};
+use super::symbols::Missing;
 use super::{js_callback, napi};
 use crate::log;
 use libc::c_void;
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{NonNull, null_mut};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What every event on this thread needs.
@@ -23,10 +25,12 @@ struct LoopState {
     is_entered: Cell<bool>,
     /// The watcher is called at this moment.
     is_in_use: Cell<bool>,
-    /// Who is told of events; nobody where there is none.
+    /// Who is told of entries, which is of [`WATCHER`]'s type; nobody where there is none.
+    entries_told: Cell<Option<NonNull<()>>>,
+    /// Who is told of other events; nobody where there is none.
     told: Cell<Option<Pointer>>,
-    /// This thread's watcher, also while it is told nothing.
-    own: Cell<Option<Pointer>>,
+    /// This thread's watcher, also while it is told nothing, and its type.
+    own: Cell<Option<(Pointer, TypeId)>>,
 }
 
 /// Where a watcher is.
@@ -35,7 +39,28 @@ type Pointer = NonNull<dyn Watcher>;
 impl LoopState {
     const fn new() -> LoopState {
         let (is_entered, is_in_use) = (Cell::new(false), Cell::new(false));
-        LoopState { is_entered, is_in_use, told: Cell::new(None), own: Cell::new(None) }
+        let entries_told = Cell::new(None);
+        LoopState { is_entered, is_in_use, entries_told, told: Cell::new(None), own: Cell::new(None) }
+    }
+
+    fn set_told(&self, told: Option<(Pointer, TypeId)>) {
+        self.told.set(told.map(|(watcher, _)| watcher));
+        let is_type = |of: &(Pointer, TypeId)| WATCHER.get() == Some(&of.1);
+        self.entries_told.set(told.filter(is_type).map(|(watcher, _)| watcher.cast()));
+    }
+}
+
+/// The type of watchers that are told of entries: one in a process, so that their functions are called without looking for them.
+static WATCHER: OnceLock<TypeId> = OnceLock::new();
+
+/// Makes it the type of watchers that are told of entries.
+///
+/// # Errors
+/// Another one is: nothing of this one may be hooked.
+pub(super) fn must_be_told_of_entries<W: EntryWatcher>() -> Result<(), Missing> {
+    match *WATCHER.get_or_init(TypeId::of::<W>) == TypeId::of::<W>() {
+        true => Ok(()),
+        false => Err(Missing("another type of watcher is told of entries".to_owned())),
     }
 }
 
@@ -125,7 +150,18 @@ fn thread_pointer() -> usize {
 /// Calls `f` with this thread's variable.
 #[inline(always)]
 fn with_state<R>(f: impl FnOnce(&LoopState) -> R) -> R {
-    if thread_pointer() == MAIN.thread.load(Ordering::Relaxed) { f(&MAIN.state) } else { STATE.with(f) }
+    let is_main = thread_pointer() == MAIN.thread.load(Ordering::Relaxed);
+    let state = if is_main { &raw const MAIN.state } else { state_of_other_thread() };
+    // SAFETY: a static, or this thread's variable, which has no destructor and is there for as long as the thread, that is here.
+    f(unsafe { &*state })
+}
+
+/// Finds the variable of a thread that is not the main one.
+// Apart, so that what is done with a state is there once, and nothing is kept at hand for this call.
+#[cold]
+#[inline(never)]
+fn state_of_other_thread() -> *const LoopState {
+    STATE.with(std::ptr::from_ref)
 }
 
 /// Makes the main thread's variable found without a call.
@@ -148,13 +184,14 @@ pub(super) fn end_with_environment(forget: Forget, add: impl FnOnce() -> *mut c_
 }
 
 /// Makes it this thread's watcher.
-pub(super) fn set(watcher: Box<dyn Watcher>) {
+pub(super) fn set<W: Watcher + 'static>(watcher: Box<W>) {
     note_main_thread();
     let _ = OWNER.try_with(|owner| {
-        let watcher = NonNull::from(Box::leak(watcher));
+        let watcher: Pointer = NonNull::from(Box::leak(watcher));
         with_state(|state| {
-            state.told.set(Some(watcher));
-            state.own.set(Some(watcher));
+            let own = Some((watcher, TypeId::of::<W>()));
+            state.set_told(own);
+            state.own.set(own);
         });
         let before = owner.take();
         owner.0.set(Some(watcher));
@@ -170,23 +207,23 @@ pub(super) fn is_set() -> bool {
 /// This thread has none any more.
 fn clear() {
     with_state(|state| {
-        state.told.set(None);
+        state.set_told(None);
         state.own.set(None);
     });
 }
 
 /// Tells this thread's watcher nothing, or events again.
 pub(super) fn mute(is_muted: bool) {
-    with_state(|state| state.told.set(if is_muted { None } else { state.own.get() }));
+    with_state(|state| state.set_told(state.own.get().filter(|_| !is_muted)));
 }
 
 /// Calls `f` with the watcher at this address; `None` where there is none, or it is in use: something of ours led back to us.
 /// A panic does not leave this function: the thread's loop is not told any more from then on.
 #[inline(always)]
-fn with_watcher<R>(
+fn with_watcher<W: Watcher + ?Sized, R>(
     state: &LoopState,
-    watcher: Option<Pointer>,
-    f: impl FnOnce(&mut dyn Watcher) -> R,
+    watcher: Option<NonNull<W>>,
+    f: impl FnOnce(&mut W) -> R,
 ) -> Option<R> {
     let mut watcher = watcher?;
     if state.is_in_use.replace(true) {
@@ -194,7 +231,8 @@ fn with_watcher<R>(
     }
     let called = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: `set` stored the address of what `OWNER` of this thread has; whoever takes that out clears the state's pointers
-        // first, and not while the watcher is in use (`take`, `Owner::drop`). It is in use here only.
+        // first, and not while the watcher is in use (`take`, `Owner::drop`). It is in use here only, and of its own type
+        // (`tell_in`).
         f(unsafe { watcher.as_mut() })
     }));
     state.is_in_use.set(false);
@@ -219,53 +257,86 @@ fn give_up_after(panic: Box<dyn Any + Send>) {
 /// Calls `f` with this thread's watcher where it is told of events.
 #[inline]
 pub(super) fn with<R>(f: impl FnOnce(&mut dyn Watcher) -> R) -> Option<R> {
-    with_state(|state| with_watcher(state, state.told.get(), f))
+    with_state(|state| with_watcher(state, state.told.get(), |watcher| f(watcher)))
 }
 
 /// [`with`], also where it is told nothing.
 pub(super) fn with_own<R>(f: impl FnOnce(&mut dyn Watcher) -> R) -> Option<R> {
-    with_state(|state| with_watcher(state, state.own.get(), f))
+    let own = |state: &LoopState| state.own.get().map(|(watcher, _)| watcher);
+    with_state(|state| with_watcher(state, own(state), |watcher| f(watcher)))
 }
 
 /// Tells this thread's watcher of an event.
 #[inline]
 pub(super) fn tell(event: Event) {
-    with_state(|state| tell_in(state, |watcher| watcher.tell(event)));
+    with_state(|state| {
+        let is_entered = with_watcher(state, state.told.get(), |watcher| watcher.tell(event));
+        state.is_entered.set(is_entered.unwrap_or(false));
+    });
 }
 
-/// Calls `f` with the watcher, which returns whether JavaScript is entered.
+/// Calls `f` with the watcher that is told of entries, which returns whether JavaScript is entered.
+///
+/// # Safety
+/// `W` [is told of entries](must_be_told_of_entries).
 #[inline(always)]
-fn tell_in(state: &LoopState, f: impl FnOnce(&mut dyn Watcher) -> bool) {
-    let is_entered = with_watcher(state, state.told.get(), f).unwrap_or(false);
-    state.is_entered.set(is_entered);
+unsafe fn tell_in<W: EntryWatcher>(state: &LoopState, f: impl FnOnce(&mut W) -> bool) {
+    // The address is of a watcher of the type that is told of entries, of which there is one.
+    let watcher = state.entries_told.get().map(NonNull::cast::<W>);
+    state.is_entered.set(with_watcher(state, watcher, f).unwrap_or(false));
 }
 
 /// [`tell`] of the begin of an entry. Most are within another, and go no further than this.
-#[inline]
-pub(super) fn tell_entry() {
+///
+/// # Safety
+/// As [`tell_in`].
+#[inline(always)]
+pub(super) unsafe fn tell_entry<W: EntryWatcher>() {
     with_state(|state| {
         if !state.is_entered.get() {
-            tell_in(state, |watcher| watcher.entry_begins());
+            // SAFETY: the caller's.
+            unsafe { tell_in(state, W::entry_begins) };
         }
     });
 }
 
 /// [`tell`] of the end of an entry.
-#[inline]
-pub(super) fn tell_entry_end() {
-    with_state(|state| tell_in(state, |watcher| watcher.entry_ends()));
+///
+/// # Safety
+/// As [`tell_in`].
+#[inline(always)]
+pub(super) unsafe fn tell_entry_end<W: EntryWatcher>() {
+    // SAFETY: the caller's.
+    with_state(|state| unsafe { tell_in(state, W::entry_ends) });
 }
 
 /// [`tell`] of an event of Node's traces.
-#[inline]
-pub(super) fn tell_trace(event: TraceEvent) {
-    with_state(|state| tell_in(state, |watcher| watcher.trace(event)));
+///
+/// # Safety
+/// As [`tell_in`].
+#[inline(always)]
+pub(super) unsafe fn tell_trace<W: EntryWatcher>(event: &TraceEvent) {
+    // SAFETY: the caller's.
+    with_state(
+        #[inline(always)]
+        |state| unsafe {
+            tell_in(
+                state,
+                #[inline(always)]
+                |watcher: &mut W| watcher.trace(event),
+            )
+        },
+    );
 }
 
 /// [`tell`] of a checkpoint.
-#[inline]
-pub(super) fn tell_checkpoint() {
-    with_state(|state| tell_in(state, |watcher| watcher.checkpoint()));
+///
+/// # Safety
+/// As [`tell_in`].
+#[inline(always)]
+pub(super) unsafe fn tell_checkpoint<W: EntryWatcher>() {
+    // SAFETY: the caller's.
+    with_state(|state| unsafe { tell_in(state, W::checkpoint) });
 }
 
 /// Takes this thread's watcher away: nothing is told from now on. `None` where there is none, or it is in use.

@@ -70,17 +70,9 @@ pub(crate) enum Running {
 
 /// Who is told of a loop, on its thread.
 pub(crate) trait Watcher: fmt::Debug {
-    /// Something happened. Returns whether JavaScript is entered: then entries within need not be told.
+    /// Something happened that [`EntryWatcher`] is not told. Returns whether JavaScript is entered: then entries within need not be
+    /// told.
     fn tell(&mut self, event: Event) -> bool;
-    /// [`Watcher::tell`] of [`Event::EntryBegins`], as the following of theirs: each of these comes so often that telling it from the
-    /// others would be felt.
-    fn entry_begins(&mut self) -> bool;
-    /// [`Event::EntryEnds`].
-    fn entry_ends(&mut self) -> bool;
-    /// [`Event::Trace`].
-    fn trace(&mut self, event: TraceEvent) -> bool;
-    /// [`Event::Checkpoint`]; also one outside of entries, which parts nothing.
-    fn checkpoint(&mut self) -> bool;
     /// A collection of garbage begins, of the kind that `v8::GCType` has a bit for.
     fn gc_begins(&mut self, kind: u32);
     /// A collection of garbage has ended.
@@ -114,4 +106,17 @@ pub(crate) trait Watcher: fmt::Debug {
     fn busy_since(&self) -> Ticks;
     /// Ends the watching. Handles in the loop stay.
     fn end(self: Box<Self>);
+}
+
+/// A watcher of entries. Each of these comes so often that it is called as what it is, in the function that V8 or Node calls. They
+/// return the same as [`Watcher::tell`].
+pub(crate) trait EntryWatcher: Watcher + 'static {
+    /// [`Event::EntryBegins`].
+    fn entry_begins(&mut self) -> bool;
+    /// [`Event::EntryEnds`].
+    fn entry_ends(&mut self) -> bool;
+    /// [`Event::Trace`].
+    fn trace(&mut self, event: &TraceEvent) -> bool;
+    /// [`Event::Checkpoint`]; also one outside of entries, which parts nothing.
+    fn checkpoint(&mut self) -> bool;
 }

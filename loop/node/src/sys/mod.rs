@@ -53,8 +53,8 @@ mod v8;
 
 pub(crate) use async_id_place::AsyncIdPlace;
 pub(crate) use code_events::lock_code;
+pub(crate) use event::{EntryWatcher, Running, Watcher};
 pub use event::{Event, HeapFigures, TraceEvent};
-pub(crate) use event::{Running, Watcher};
 pub(crate) use heap_layout::layout as heap_layout;
 pub(crate) use hook_counts::HookCounts;
 pub(crate) use js_callback::{next_text, tell_all, unlisten};

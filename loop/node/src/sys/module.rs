@@ -100,7 +100,7 @@ impl Caller {
     }
 
     /// Makes it this thread's watcher.
-    pub(crate) fn keep(&self, watcher: Box<dyn Watcher>) {
+    pub(crate) fn keep<W: Watcher + 'static>(&self, watcher: Box<W>) {
         current::set(watcher);
     }
 
@@ -191,7 +191,7 @@ pub(crate) unsafe fn register(environment: *mut c_void, exports: Value, function
 mod tests {
     use super::*;
     use crate::sys::event::Running;
-    use crate::sys::event::{Event, TraceEvent};
+    use crate::sys::event::{EntryWatcher, Event, TraceEvent};
     use crate::sys::hook_counts::HookCounts;
     use loopscope_probe::{Snapshot, Ticks};
 
@@ -201,22 +201,6 @@ mod tests {
 
     impl Watcher for Panics {
         fn tell(&mut self, _event: Event) -> bool {
-            panic!("on purpose");
-        }
-
-        fn entry_begins(&mut self) -> bool {
-            panic!("on purpose");
-        }
-
-        fn entry_ends(&mut self) -> bool {
-            panic!("on purpose");
-        }
-
-        fn trace(&mut self, _event: TraceEvent) -> bool {
-            panic!("on purpose");
-        }
-
-        fn checkpoint(&mut self) -> bool {
             panic!("on purpose");
         }
 
@@ -263,6 +247,24 @@ mod tests {
         fn end(self: Box<Self>) {}
     }
 
+    impl EntryWatcher for Panics {
+        fn entry_begins(&mut self) -> bool {
+            panic!("on purpose");
+        }
+
+        fn entry_ends(&mut self) -> bool {
+            panic!("on purpose");
+        }
+
+        fn trace(&mut self, _event: &TraceEvent) -> bool {
+            panic!("on purpose");
+        }
+
+        fn checkpoint(&mut self) -> bool {
+            panic!("on purpose");
+        }
+    }
+
     /// Lists an isolate for this thread, as at a start.
     fn list() -> u32 {
         // SAFETY: gettid only returns the calling thread's id.
@@ -277,10 +279,17 @@ mod tests {
     #[test]
     fn after_an_error_of_ours_nobody_asks_the_isolate_that_will_be_freed() {
         let tid = list();
-        current::set(Box::new(Panics));
-        current::tell(Event::PollBegins);
-        assert!(!current::is_set());
-        assert!(stack_trace::loop_of(tid).is_none() && !sampler::knows(tid));
+        assert_eq!(current::must_be_told_of_entries::<Panics>(), Ok(()));
+        for is_entry in [false, true] {
+            current::set(Box::new(Panics));
+            match is_entry {
+                false => current::tell(Event::PollBegins),
+                // SAFETY: these are told of entries.
+                true => unsafe { current::tell_entry_end::<Panics>() },
+            }
+            assert!(!current::is_set());
+            assert!(stack_trace::loop_of(tid).is_none() && !sampler::knows(tid));
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! gets what it asked for; when it ends, Node clears the bytes, and [`TraceSink::arm`] sets our bit again.
 
 use super::current;
-use super::event::{Event, TraceEvent};
+use super::event::{EntryWatcher, Event, TraceEvent};
 use super::symbols::{self, Missing, functions};
 use super::trace_name::TraceName;
 use libc::{c_char, c_void};
@@ -92,8 +92,9 @@ impl TraceSink {
     ///
     /// # Errors
     /// Node's controller is not what it is taken for; nothing was changed.
-    pub(crate) fn install() -> Result<&'static TraceSink, Missing> {
-        let sink = SINK.get_or_init(prepare).as_ref().map_err(Clone::clone)?;
+    pub(crate) fn install<W: EntryWatcher>() -> Result<&'static TraceSink, Missing> {
+        current::must_be_told_of_entries::<W>()?;
+        let sink = SINK.get_or_init(prepare::<W>).as_ref().map_err(Clone::clone)?;
         USERS.fetch_add(1, Ordering::AcqRel);
         if !sink.change_table(sink.nodes_table, sink.our_table) {
             USERS.fetch_sub(1, Ordering::Relaxed);
@@ -188,7 +189,7 @@ fn table_word(table: *const usize, index: usize) -> usize {
 }
 
 /// Finds the controller, and makes a table of ours for it. Nothing is changed.
-fn prepare() -> Result<TraceSink, Missing> {
+fn prepare<W: EntryWatcher>() -> Result<TraceSink, Missing> {
     let tracing = Tracing::find()?;
     // SAFETY: it returns a pointer that Node keeps for as long as the process.
     let controller = unsafe { (tracing.controller)() };
@@ -213,7 +214,7 @@ fn prepare() -> Result<TraceSink, Missing> {
     }
     let begin = table.wrapping_sub(BEFORE);
     let mut copy: Vec<usize> = (0..TABLE_WORDS).map(|index| table_word(begin, index)).collect();
-    copy[BEFORE + ADD_SLOT] = on_event as AddEvent as usize;
+    copy[BEFORE + ADD_SLOT] = on_event::<W> as AddEvent as usize;
     copy[BEFORE + END_SLOT] = on_event_end as EndEvent as usize;
     let copy: &'static [usize] = copy.leak();
     let our_table = copy[BEFORE..].as_ptr() as usize;
@@ -231,7 +232,7 @@ fn flags_of(category: *const u8) -> u8 {
     unsafe { AtomicU8::from_ptr(category.cast_mut()) }.load(Ordering::Relaxed)
 }
 
-unsafe extern "C" fn on_event(
+unsafe extern "C" fn on_event<W: EntryWatcher>(
     this: *mut c_void,
     phase: c_char,
     category: *const u8,
@@ -246,8 +247,27 @@ unsafe extern "C" fn on_event(
     convertables: *mut c_void,
     flags: u32,
 ) -> u64 {
-    let wanted = flags_of(category);
-    if wanted & OURS != 0 && flags & COPIED == 0 {
+    if flags_of(category) & RECORDED != 0 {
+        // SAFETY: handed on as it came.
+        return unsafe {
+            on_recorded_event::<W>(
+                this,
+                phase,
+                category,
+                name,
+                scope,
+                id,
+                bind_id,
+                arguments,
+                names,
+                types,
+                values,
+                convertables,
+                flags,
+            )
+        };
+    }
+    if flags_of(category) & OURS != 0 && flags & COPIED == 0 {
         let value = match arguments {
             // SAFETY: the caller gives as many values as it says.
             1 => unsafe { values.read() },
@@ -255,11 +275,51 @@ unsafe extern "C" fn on_event(
         };
         // SAFETY: a name that is not to be copied is constant, and lives as long as the program, as V8's tracing demands.
         let name = unsafe { TraceName::of_event(name) };
-        current::tell_trace(TraceEvent { phase: phase as u8, name, id, value });
+        let event = TraceEvent { phase: phase as u8, name, id, value };
+        // SAFETY: installed only where such watchers are told of entries.
+        unsafe { current::tell_trace::<W>(&event) };
     }
-    if wanted & RECORDED == 0 {
-        return 0;
-    }
+    0
+}
+
+/// [`on_event`] where a trace of the program's wants it, too.
+// Apart, so that nothing of what is handed on is kept at hand where nothing is.
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn on_recorded_event<W: EntryWatcher>(
+    this: *mut c_void,
+    phase: c_char,
+    category: *const u8,
+    name: *const c_char,
+    scope: *const c_char,
+    id: u64,
+    bind_id: u64,
+    arguments: i32,
+    names: *const *const c_char,
+    types: *const u8,
+    values: *const u64,
+    convertables: *mut c_void,
+    flags: u32,
+) -> u64 {
+    let ours = flags_of(category) & !RECORDED;
+    // SAFETY: as it came, but that nothing is recorded.
+    unsafe {
+        on_event::<W>(
+            this,
+            phase,
+            &raw const ours,
+            name,
+            scope,
+            id,
+            bind_id,
+            arguments,
+            names,
+            types,
+            values,
+            convertables,
+            flags,
+        )
+    };
     match installed() {
         // SAFETY: handed on as it came, to the function that stood here.
         Some(sink) => unsafe {

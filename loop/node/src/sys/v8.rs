@@ -2,7 +2,7 @@
 
 use super::collecting;
 use super::current;
-use super::event::HeapFigures;
+use super::event::{EntryWatcher, HeapFigures};
 use super::symbols::{self, Missing, functions};
 use libc::{c_int, c_void};
 use std::sync::OnceLock;
@@ -142,46 +142,48 @@ impl Isolate {
     ///
     /// # Errors
     /// V8 has another interface; nothing is hooked.
-    pub(crate) fn hook_entries(&self) -> Result<(), Missing> {
+    pub(crate) fn hook_entries<W: EntryWatcher>(&self) -> Result<(), Missing> {
         let hooks = EntryHooks::find()?;
-        // SAFETY: the isolate is this thread's; the callback lives as long as the process.
-        unsafe { (hooks.add_before)(self.raw, on_entry) };
+        current::must_be_told_of_entries::<W>()?;
+        // SAFETY: the isolate is this thread's; the callback lives as long as the process, and its watchers are told of entries.
+        unsafe { (hooks.add_before)(self.raw, on_entry::<W>) };
         // SAFETY: as above.
-        unsafe { (hooks.add_after)(self.raw, on_entry_completed) };
+        unsafe { (hooks.add_after)(self.raw, on_entry_completed::<W>) };
         Ok(())
     }
 
     /// Takes the hooks of [`Isolate::hook_entries`] away.
-    pub(crate) fn unhook_entries(&self) {
+    pub(crate) fn unhook_entries<W: EntryWatcher>(&self) {
         let Ok(hooks) = EntryHooks::find() else { return };
         // SAFETY: the isolate is this thread's, and alive until its environment's end is over.
-        unsafe { (hooks.remove_before)(self.raw, on_entry) };
+        unsafe { (hooks.remove_before)(self.raw, on_entry::<W>) };
         // SAFETY: as above.
-        unsafe { (hooks.remove_after)(self.raw, on_entry_completed) };
+        unsafe { (hooks.remove_after)(self.raw, on_entry_completed::<W>) };
     }
 
     /// Tells whether [`Isolate::hook_checkpoints`] can.
     ///
     /// # Errors
     /// V8 has another interface.
-    pub(crate) fn can_hook_checkpoints(&self) -> Result<(), Missing> {
+    pub(crate) fn can_hook_checkpoints<W: EntryWatcher>(&self) -> Result<(), Missing> {
+        current::must_be_told_of_entries::<W>()?;
         CheckpointHooks::find().map(drop)
     }
 
-    /// Hooks V8's checkpoints, each of which runs all microtasks, or finds none.
-    pub(crate) fn hook_checkpoints(&self) {
+    /// Hooks V8's checkpoints, each of which runs all microtasks, or finds none. Only where it [can](Isolate::can_hook_checkpoints).
+    pub(crate) fn hook_checkpoints<W: EntryWatcher>(&self) {
         if let Some(hooks) = &self.checkpoints {
             // SAFETY: the isolate is this thread's; the callback lives as long as the process, and gets no data.
-            unsafe { (hooks.add)(self.raw, on_checkpoint, std::ptr::null_mut()) };
+            unsafe { (hooks.add)(self.raw, on_checkpoint::<W>, std::ptr::null_mut()) };
         }
     }
 
     /// Takes the hook of [`Isolate::hook_checkpoints`] away.
-    pub(crate) fn unhook_checkpoints(&self) {
+    pub(crate) fn unhook_checkpoints<W: EntryWatcher>(&self) {
         if let Some(hooks) = &self.checkpoints {
             // SAFETY: the isolate is this thread's, and alive until its environment's end is over. V8 calls what it has a copy of,
             // so that this may be done within the callback.
-            unsafe { (hooks.remove)(self.raw, on_checkpoint, std::ptr::null_mut()) };
+            unsafe { (hooks.remove)(self.raw, on_checkpoint::<W>, std::ptr::null_mut()) };
         }
     }
 
@@ -226,16 +228,19 @@ impl Isolate {
     }
 }
 
-unsafe extern "C" fn on_entry(_isolate: *mut c_void) {
-    current::tell_entry();
+unsafe extern "C" fn on_entry<W: EntryWatcher>(_isolate: *mut c_void) {
+    // SAFETY: hooked only where such watchers are told of entries.
+    unsafe { current::tell_entry::<W>() };
 }
 
-unsafe extern "C" fn on_entry_completed(_isolate: *mut c_void) {
-    current::tell_entry_end();
+unsafe extern "C" fn on_entry_completed<W: EntryWatcher>(_isolate: *mut c_void) {
+    // SAFETY: as above.
+    unsafe { current::tell_entry_end::<W>() };
 }
 
-unsafe extern "C" fn on_checkpoint(_isolate: *mut c_void, _data: *mut c_void) {
-    current::tell_checkpoint();
+unsafe extern "C" fn on_checkpoint<W: EntryWatcher>(_isolate: *mut c_void, _data: *mut c_void) {
+    // SAFETY: as above.
+    unsafe { current::tell_checkpoint::<W>() };
 }
 
 unsafe extern "C" fn on_gc(_isolate: *mut c_void, kind: c_int, _flags: c_int, _data: *mut c_void) {
