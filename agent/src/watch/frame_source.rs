@@ -57,8 +57,9 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// Tells what is known already: the incident is told with it where the rest takes longer. What [`FrameSource::frames_of`] returns
-    /// replaces it, unless that is nothing. From now on the source may be asked about this loop again.
+    /// Tells what is known already: the incident is told with it where the rest takes longer than 30 ms. What
+    /// [`FrameSource::frames_of`] returns replaces it, also where that is nothing. From now on the source may be asked about this loop
+    /// again.
     pub fn tell_early(&self, frames: Vec<Frame>) {
         let mut early = self.early.lock();
         early.frames = frames;
@@ -310,7 +311,6 @@ impl Question {
         for within in [EARLY_WITHIN.min(self.within), self.within] {
             let passed = Duration::from_nanos(self.clock.ns_between(self.asked_at, self.clock.now()));
             match self.answered.recv_timeout(within.saturating_sub(passed)) {
-                Ok(Some(frames)) if frames.is_empty() => return Ok(self.early()),
                 Ok(Some(frames)) => return Ok(frames),
                 Ok(None) | Err(RecvTimeoutError::Disconnected) => {
                     return Err(NoFrames::None(format!("the frame source of runtime {runtime} panicked")));

@@ -386,16 +386,14 @@ impl IncidentQueue {
     fn join_late(&mut self, number: u64, answer: Answer, say: &Sender<Named>) {
         let front = answer.unwrap_or_default();
         // Where naming it failed, or too many waited, there is no stack to join.
-        let Some((native, before)) = self.late.remove(&number).filter(|_| !front.is_empty()) else { return };
-        let replaces = Some(native.fingerprint_with(&before)).filter(|_| before != front);
-        if replaces.is_none() {
+        let Some((native, before)) = self.late.remove(&number).filter(|(_, before)| *before != front) else {
             return;
-        }
+        };
+        let replaces = Some(native.fingerprint_with(&before));
         let _ = say.send(Named { is_final: true, replaces, ..native.with_front(&front) });
     }
 }
 
-/// Returns the frames of another runtime by themselves, where they name the guilty function and its line: native frames are
 /// Waits for the frames of a question. Returns those that there are, and why not all of them.
 fn answered(asked: Option<Result<Question, NoFrames>>) -> (Vec<Frame>, Option<NoFrames>) {
     match asked.map(|asked| asked.and_then(Question::wait)) {
@@ -412,6 +410,7 @@ fn calls_of(stack: &RawStack) -> Vec<StackCall> {
     frames.map(|(&address, &frame)| StackCall { address, frame }).collect()
 }
 
+/// Returns the frames of another runtime by themselves, where they name the guilty function and its line: native frames are
 /// behind them, and change nothing about that.
 fn early(work: &Work, front: &[Frame]) -> Option<Named> {
     let owned = front.iter().map(|frame| frame.clone().owned(work.description.frame_rules()));

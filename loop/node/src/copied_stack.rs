@@ -24,6 +24,8 @@ const BYTECODE: u64 = 4 * WORD;
 const BYTECODE_OFFSET: u64 = 5 * WORD;
 /// A frame of V8's own has twice the number of its kind there. V8 has fewer kinds than half of this.
 const KINDS_END: u64 = 256;
+/// Stacks are no longer.
+const STACK_BYTES: u64 = 8 << 20;
 /// V8's own function in which an interpreted function runs.
 pub(crate) const INTERPRETER: &str = "InterpreterEntryTrampoline";
 
@@ -31,18 +33,21 @@ pub(crate) const INTERPRETER: &str = "InterpreterEntryTrampoline";
 pub(crate) type OpenFunction = (u64, Option<JsFrame>);
 
 /// A copy, and what is known of the code that ran.
-pub(crate) struct CopiedStack<'a, F, H, N> {
+pub(crate) struct CopiedStack<'a, F, H, B, N> {
     pub(crate) copy: &'a StackCopy,
     /// Returns the function of an address; `None` for what V8 told nothing of.
     pub(crate) function_of: F,
     /// Returns the function of a script that this word of the stack is, by V8's heap; `None` for any other word.
     pub(crate) object_of: H,
+    /// Tells whether this word of the stack is bytecode, by V8's heap.
+    pub(crate) is_bytecode: B,
     /// Tells whether code is that of a file.
     pub(crate) is_native: N,
 }
 
-impl<F, H, N> CopiedStack<'_, F, H, N>
+impl<F, H, B, N> CopiedStack<'_, F, H, B, N>
 where
+    B: Fn(u64) -> bool,
     F: Fn(u64) -> Option<JsFrame>,
     H: Fn(u64) -> Option<JsFrame>,
     N: Fn(u64) -> bool,
@@ -73,7 +78,7 @@ where
     ///
     /// A frame is found by what is in it: where its function goes on is above the frame that it called, beside the address of its own
     /// frame; an interpreted one has its bytecode and how far it is. What was left there by earlier calls may look the same, so all
-    /// that does must be one function.
+    /// that does must be one function, and be known.
     pub(crate) fn names_at(&self, places: &[u64]) -> Vec<OpenFunction> {
         let words: Vec<u64> = self
             .copy
@@ -85,7 +90,7 @@ where
         let mut frames: Vec<(u64, u64)> = Vec::new();
         for (index, pair) in words.windows(2).enumerate() {
             let [first, second] = [pair[0], pair[1]];
-            if places.contains(&second) && first > at(index) {
+            if places.contains(&second) && first > at(index) && first - at(index) < STACK_BYTES {
                 frames.push((second, first));
             }
             let bytecode = second.wrapping_add(first >> 32);
@@ -95,9 +100,12 @@ where
         }
         let mut names: Vec<OpenFunction> = Vec::new();
         for (place, frame) in frames {
+            let is_outside = self.word(frame).is_none();
+            if !is_outside && !self.is_function(frame) {
+                continue;
+            }
             let name = self.function_of_frame(frame);
             match names.iter_mut().find(|(of, _)| *of == place) {
-                _ if name.is_none() => {}
                 None => names.push((place, name)),
                 Some((_, known)) if *known != name => *known = None,
                 Some(_) => {}
@@ -145,10 +153,17 @@ where
         let interpreted = bytecode.and_then(&self.function_of).filter(|function| !function.script.is_empty());
         match bytecode {
             Some(bytecode) if interpreted.is_some() => Some((bytecode, interpreted)),
-            Some(bytecode) if is_own => Some((bytecode, Some(object()?))),
+            // A function that cannot be read is one, and its caller does not stand for it.
+            Some(bytecode) if is_in_interpreter || is_own && self.has_bytecode(frame) => {
+                Some((bytecode, object()))
+            }
             _ if is_own => None,
             _ => Some((place, object())),
         }
+    }
+
+    fn has_bytecode(&self, frame: u64) -> bool {
+        self.word(frame.wrapping_sub(BYTECODE)).is_some_and(&self.is_bytecode)
     }
 
     /// Returns where the function of a frame is in its bytecode, if it is interpreted.
@@ -230,7 +245,8 @@ mod tests {
             let copy = StackCopy::new(TOP - bytes.len() as u64, bytes).with_calls(calls);
             let is_native = |place| (0x50_0000..0x60_0000).contains(&place);
             let function_of = |place: u64| self.code.function(place as usize);
-            let stack = CopiedStack { copy: &copy, function_of, object_of: |_| None, is_native };
+            let (object_of, is_bytecode) = (|_| None, |_| false);
+            let stack = CopiedStack { copy: &copy, function_of, object_of, is_bytecode, is_native };
             let functions = stack.functions()?;
             Some(functions.into_iter().map(|(_, frame)| frame.map(|frame| frame.function)).collect())
         }
@@ -273,8 +289,13 @@ mod tests {
             "other frames"
         );
         let copy = StackCopy::new(TOP, Vec::new());
-        let stack =
-            CopiedStack { copy: &copy, function_of: |_| None, object_of: |_| None, is_native: |_| false };
+        let stack = CopiedStack {
+            copy: &copy,
+            function_of: |_| None,
+            object_of: |_| None,
+            is_bytecode: |_| false,
+            is_native: |_| false,
+        };
         assert_eq!(stack.functions(), None, "it was not unwound");
     }
 
@@ -293,7 +314,9 @@ mod tests {
             let (_, name) = named.iter().find(|(of, _)| *of == word)?;
             Some(JsFrame { function: (*name).to_owned(), ..JsFrame::default() })
         };
-        let stack = CopiedStack { copy: &copy, function_of: |_| None, object_of, is_native: |_| false };
+        let is_bytecode = |_| false;
+        let stack =
+            CopiedStack { copy: &copy, function_of: |_| None, object_of, is_bytecode, is_native: |_| false };
         let names = stack.names_at(places);
         let named = names.into_iter().filter_map(|(place, name)| Some((place, name?.function)));
         let mut names: Vec<_> = named.collect();
@@ -333,7 +356,8 @@ mod tests {
                 let function = format!("{word:x}");
                 has_heap.then(|| JsFrame { function, script: "/app.js".into(), ..JsFrame::default() })
             };
-            let stack = CopiedStack { copy: &copy, function_of: |_| None, object_of, is_native };
+            let is_bytecode = |word| has_heap && word == 0x2001;
+            let stack = CopiedStack { copy: &copy, function_of: |_| None, object_of, is_bytecode, is_native };
             let functions = stack.functions().unwrap_or_default();
             functions.into_iter().map(|(_, name)| name.map(|name| name.function)).collect::<Vec<_>>()
         };

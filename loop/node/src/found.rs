@@ -27,7 +27,8 @@ pub(crate) struct Found {
     pub(crate) addresses: Vec<u64>,
     /// Each function; `None` where nothing is known. What has neither name nor script is V8's own.
     pub(crate) names: Vec<Option<JsFrame>>,
-    /// None is missing that V8's walk may miss: who called V8's own code that has no frame.
+    /// None is missing: the heap was read, or V8's own walk ended in a function of a script. Such a walk may miss who called V8's own
+    /// code that has no frame.
     is_whole: bool,
 }
 
@@ -42,8 +43,11 @@ impl Found {
         let (_, addresses) = sys::sample_parts(moment.foreign.as_deref());
         let of_file = FileCode::default();
         let is_native = |address: u64| of_file.has(address);
-        let by_code =
-            |names: &[OpenFunction]| sampled(&sys::lock_code(&asked.code), addresses, names, is_native);
+        // Before the lock, which a loop that compiles takes, too.
+        let native: Vec<u64> = addresses.iter().copied().filter(|address| is_native(*address)).collect();
+        let by_code = |names: &[OpenFunction]| {
+            sampled(&sys::lock_code(&asked.code), addresses, names, |address| native.contains(&address))
+        };
         let found = |names, is_whole| Found { addresses: addresses.to_vec(), names, is_whole };
         if !addresses.is_empty() {
             let names = by_code(&[]);
@@ -51,7 +55,7 @@ impl Found {
                 return found(names, true);
             }
         }
-        // Held for one address at a time: a loop that compiles takes this lock, too.
+        // Held for one address at a time.
         let function_of = |address: u64| match since {
             Some(since) => sys::lock_code(&asked.code).function_since(address as usize, since),
             None => sys::lock_code(&asked.code).function(address as usize),
@@ -59,8 +63,10 @@ impl Found {
         if addresses.is_empty() {
             moment.stack.wait_for_calls(UNWOUND_WITHIN);
         }
-        with_objects(asked, moment, |object_of, has_objects| {
-            let stack = CopiedStack { copy: &moment.stack, function_of, object_of, is_native };
+        with_objects(asked, moment, |heap| {
+            let object_of = |word| heap?.function(word);
+            let is_bytecode = |word| heap.is_some_and(|heap| heap.is_bytecode(word));
+            let stack = CopiedStack { copy: &moment.stack, function_of, object_of, is_bytecode, is_native };
             if !addresses.is_empty() {
                 let mut names = by_code(&stack.names_at(addresses));
                 // V8's own code that has no frame stands in that of who called it, whom V8's walk misses then.
@@ -68,13 +74,13 @@ impl Found {
                 if let Some(caller) = frame.and_then(|frame| stack.function_of_frame(frame)) {
                     names[0] = Some(caller);
                 }
-                let is_whole = has_objects || !is_v8s_own(&names);
+                let is_whole = heap.is_some() || !is_v8s_own(&names);
                 return found(names, is_whole);
             }
             // A function of nobody knows where stands for all where the copy does not tell.
             let (addresses, names) =
                 stack.functions().map_or((Vec::new(), vec![None]), |functions| functions.into_iter().unzip());
-            Found { addresses, names, is_whole: true }
+            Found { addresses, names, is_whole: heap.is_some() }
         })
     }
 
@@ -104,20 +110,16 @@ fn is_v8s_own(names: &[Option<JsFrame>]) -> bool {
     names.first().is_some_and(|name| name.as_ref().is_some_and(|frame| frame.script.is_empty()))
 }
 
-/// Calls `look` with what tells the function of a word of the stack, and again without, where objects may have moved meanwhile.
-fn with_objects<T>(
-    asked: &AskedLoop,
-    moment: &Moment,
-    look: impl Fn(&dyn Fn(u64) -> Option<JsFrame>, bool) -> T,
-) -> T {
-    let without = || look(&|_| None, false);
+/// Calls `look` with V8's heap, and again without, where objects may have moved meanwhile.
+fn with_objects<T>(asked: &AskedLoop, moment: &Moment, look: impl Fn(Option<&Heap<'_>>) -> T) -> T {
+    let without = || look(None);
     let (Some(layout), Ok(memory)) = (sys::heap_layout(), Memory::open()) else { return without() };
     if !asked.collecting.has_rested_since(moment.at_ns) {
         return without();
     }
     let read = |address, bytes: &mut [u8]| memory.read_into(address, bytes).is_ok();
     let heap = Heap::new(layout, &read);
-    let found = look(&|word| heap.function(word), true);
+    let found = look(Some(&heap));
     if asked.collecting.has_rested_since(moment.at_ns) { found } else { without() }
 }
 

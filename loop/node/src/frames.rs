@@ -249,11 +249,11 @@ fn javascript_of(
     };
     let page = registry::pages().into_iter().find(|page| page.thread().tid == moment.tid);
     let is_over = || page.as_ref().is_none_or(|page| page.page().busy_since() != moment.busy_since);
-    // Before anything else is done: JavaScript that runs answers as it is now.
-    let Some(question) = asked.request(Some(captured)) else { return Vec::new() };
     if asked.was_answering_at(moment.at_ns) {
         return Vec::new();
     }
+    // Before anything else is done: JavaScript that runs answers as it is now.
+    let Some(question) = asked.request(Some(captured)) else { return Vec::new() };
     let answer = |within: Duration| {
         let answer = asked.wait(question, within, is_over)?;
         Some(answer).filter(|answer| answer.busy_since == moment.busy_since)
@@ -271,8 +271,8 @@ fn javascript_of(
             asked.want_map();
         }
         // Lines come with the answer: of native code when it has returned, which is waited for once in a stall.
-        let is_first = asked.begins_to_name(moment.busy_since);
-        answer(if is_first { FIRST_WITHIN } else { LINES_WITHIN }).unwrap_or_default()
+        let is_waited_for = !found.is_sure() || asked.begins_to_name(moment.busy_since);
+        answer(if is_waited_for { FIRST_WITHIN } else { LINES_WITHIN }).unwrap_or_default()
     });
     // Where names are known, they say whether it runs on. Where V8 has collected since, native code ran.
     if !found.is_known() && since.is_none() && is_at_once(&told) {

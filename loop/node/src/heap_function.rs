@@ -34,6 +34,9 @@ pub(crate) struct HeapLayout {
     pub(crate) sliced_offset: u64,
     pub(crate) thin_actual: u64,
     pub(crate) external_resource: u64,
+    /// The first and the last type of functions.
+    pub(crate) function_types: [u16; 2],
+    pub(crate) bytecode_type: u16,
     pub(crate) shared_type: u16,
     pub(crate) scope_type: u16,
     pub(crate) script_type: u16,
@@ -55,7 +58,7 @@ const SLICED: u16 = 3;
 const THIN: u16 = 5;
 /// So many strings within each other are followed.
 const DEPTH: u32 = 64;
-/// Characters of a name that are read, and of a script until its function: the rest of a longer one is not known.
+/// Characters that are read of a name, and of a script until its function.
 const NAME_CHARS: u64 = 512;
 const SOURCE_CHARS: u64 = 32 << 20;
 const CHUNK_CHARS: u64 = 32 << 10;
@@ -94,13 +97,15 @@ impl<'a> Heap<'a> {
     /// Returns the function that this word is; `None` for anything else, for one of V8's own, which is of no script, and where something
     /// is not as expected.
     pub(crate) fn function(&self, function: u64) -> Option<JsFrame> {
+        let [first, last] = self.layout.function_types;
+        self.type_of(function).filter(|kind| (first..=last).contains(kind))?;
         let shared = self.field(function, self.layout.function_shared)?;
         self.is_of(shared, self.layout.shared_type)?;
         let script = self.field(shared, self.layout.shared_script)?;
         self.is_of(script, self.layout.script_type)?;
         let scope = self.scope(self.field(shared, self.layout.shared_scope)?)?;
         let name = self.field(script, self.layout.script_name)?;
-        let script_name = if self.is_string(name) { self.text(name)? } else { String::new() };
+        let script_name = if self.is_string(name) { self.whole_text(name)? } else { String::new() };
         let place = self.place(script, scope.begin);
         let (line, column) = place.unwrap_or_default();
         let is_start = place.is_some();
@@ -169,6 +174,16 @@ impl<'a> Heap<'a> {
         let mut bytes = [0; 4];
         let address = (string - 1).wrapping_add(self.layout.string_length);
         (self.read)(address, &mut bytes).then(|| u64::from(u32::from_ne_bytes(bytes)))
+    }
+
+    /// Tells whether this word is the bytecode of a function.
+    pub(crate) fn is_bytecode(&self, word: u64) -> bool {
+        self.type_of(word) == Some(self.layout.bytecode_type)
+    }
+
+    /// Returns a string; `None` for a longer one than is read.
+    fn whole_text(&self, string: u64) -> Option<String> {
+        if self.length(string)? > NAME_CHARS { None } else { self.text(string) }
     }
 
     /// Returns the first characters of a string.

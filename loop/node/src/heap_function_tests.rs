@@ -7,6 +7,7 @@ const SHARED_TYPE: u16 = 260;
 const SCOPE_TYPE: u16 = 261;
 const SCRIPT_TYPE: u16 = 167;
 const UNDEFINED_TYPE: u16 = 131;
+const BYTECODE_TYPE: u16 = 186;
 
 fn layout(scope_head: u64) -> HeapLayout {
     HeapLayout {
@@ -26,6 +27,8 @@ fn layout(scope_head: u64) -> HeapLayout {
         sliced_offset: 24,
         thin_actual: 16,
         external_resource: 16,
+        function_types: [2065, 2081],
+        bytecode_type: BYTECODE_TYPE,
         shared_type: SHARED_TYPE,
         scope_type: SCOPE_TYPE,
         script_type: SCRIPT_TYPE,
@@ -266,6 +269,15 @@ fn a_script_without_a_name_or_source_is_one_and_whatever_is_not_as_expected_is_n
     let backwards = made.function(backwards, script);
     let countless = made.object(SCOPE_TYPE, &[smi(0), smi(0), smi(u64::from(u32::MAX)), smi(0), smi(4)]);
     let countless = made.function(countless, script);
+    // It has what a function has, and is none.
+    let shared = made.object(SHARED_TYPE, &[0, 0, scope, 0, script]);
+    let similar = made.object(2082, &[0, 0, 0, shared]);
+    let long_name = made.one_byte(&"x".repeat(513));
+    let long_named = made.script(long_name, source, (0, 0));
+    let long_named = made.function(scope, long_named);
+    for word in [similar, long_named] {
+        assert_eq!(made.read(word), None, "{word:#x}");
+    }
     let misnamed = made.scope(0, Some(script), None, 0);
     let misnamed = made.function(misnamed, script);
     for word in

@@ -33,7 +33,7 @@ impl Collecting {
         fence(Ordering::SeqCst);
         let ended = self.ended.load(Ordering::Acquire);
         let is_over = self.begun.load(Ordering::Relaxed) == ended;
-        self.is_told.load(Ordering::Relaxed) && is_over && self.ended_at_ns.load(Ordering::Relaxed) < at_ns
+        self.is_told.load(Ordering::Acquire) && is_over && self.ended_at_ns.load(Ordering::Relaxed) < at_ns
     }
 
     /// As [`Collecting::has_rested_since`], and where nobody tells.
@@ -54,7 +54,10 @@ pub(super) fn own() -> Arc<Collecting> {
 
 /// V8 tells of this thread's collections from now on, or no more.
 pub(super) fn set_told(is_told: bool) {
-    own().is_told.store(is_told, Ordering::Relaxed);
+    let own = own();
+    // What was before nobody told.
+    own.ended_at_ns.store(monotonic_ns(), Ordering::Relaxed);
+    own.is_told.store(is_told, Ordering::Release);
 }
 
 /// One begins on this thread.

@@ -11,6 +11,9 @@ use loopscope_stacks::Memory;
 use std::ffi::CString;
 use std::sync::OnceLock;
 
+/// Types of functions behind the first, in all versions.
+const FUNCTION_TYPES: u16 = 16;
+
 /// Where V8 has what; `None` where it was found to be otherwise.
 static LAYOUT: OnceLock<Option<HeapLayout>> = OnceLock::new();
 
@@ -109,6 +112,10 @@ fn find() -> Result<HeapLayout, Missing> {
     if offset(&["class_Script__line_ends__Object"])? != script_name + 40 {
         return Err(Missing("a script of V8 has other fields".to_owned()));
     }
+    let function_type = kind(&["type_JSFunction__JS_FUNCTION_TYPE"])?;
+    let first_function = kind(&["FirstJSFunctionType", "type_JSFunction__JS_FUNCTION_TYPE"])?;
+    // Where V8 does not say which is the last, there are as many as in the versions that do.
+    let last_function = kind(&["LastJSFunctionType"]).unwrap_or(function_type + FUNCTION_TYPES);
     Ok(HeapLayout {
         map: offset(&["class_HeapObject__map__Map"])?,
         map_type: offset(&["class_Map__instance_type__uint16_t"])?,
@@ -133,6 +140,8 @@ fn find() -> Result<HeapLayout, Missing> {
         sliced_offset: offset(&["class_SlicedString__offset__SMI"])?,
         thin_actual: offset(&["class_ThinString__actual__String"])?,
         external_resource: offset(&["class_ExternalString__resource__Object"])?,
+        function_types: [first_function, last_function],
+        bytecode_type: kind(&["type_BytecodeArray__BYTECODE_ARRAY_TYPE"])?,
         shared_type: kind(&["type_SharedFunctionInfo__SHARED_FUNCTION_INFO_TYPE"])?,
         scope_type: kind(&["type_ScopeInfo__SCOPE_INFO_TYPE"])?,
         script_type: kind(&["type_Script__SCRIPT_TYPE"])?,

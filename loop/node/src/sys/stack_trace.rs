@@ -289,23 +289,18 @@ impl AskedLoop {
                 return None;
             }
             (pending.is_asked, pending.stalled) = (true, stalled);
-            pending.is_map_wanted = stalled.is_none() || heap_layout::layout().is_none();
+            pending.is_map_wanted = false;
             pending.asked_cpu_ns = cpu_ns(self.tid);
             let data = Arc::into_raw(self.clone()) as *mut c_void;
             // SAFETY: the isolate is alive while its loop is in the list, which is locked; V8 takes such requests on any thread.
             unsafe { (calls.interrupt)(self.isolate as *mut c_void, on_interrupt, data) };
         }
+        pending.is_map_wanted |= stalled.is_none() || heap_layout::layout().is_none();
         Some(Question { answers_before: pending.count, cpu_ns: pending.asked_cpu_ns })
     }
 
     /// Names are missing: whoever answers next makes the map of the code, too.
     pub(crate) fn want_map(self: &Arc<Self>) {
-        let mut pending = lock(&self.answer);
-        if pending.is_asked {
-            pending.is_map_wanted = true;
-            return;
-        }
-        drop(pending);
         self.request(None);
     }
 
