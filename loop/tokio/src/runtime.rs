@@ -3,6 +3,7 @@
 use crate::activity::Counters;
 use crate::description::{self, Leaves, Tier};
 use crate::epoll_wait::{EpollWait, waits_for_condition};
+use crate::hidden_polls::BusyPeriod;
 use crate::parked_runtime::{Quiet, Witness, judge_pair};
 use crate::pool::Pool;
 use crate::queues::Queues;
@@ -48,8 +49,8 @@ pub(crate) trait Member: Send + Sync + std::fmt::Debug {
     fn number(&self) -> u32;
     /// Its thread, as the kernel counts them.
     fn thread(&self) -> Option<u32>;
-    /// Returns when its busy period began, where it tells and has not polled since, as of these counters.
-    fn began_with(&self, counters: Counters) -> Option<Ticks>;
+    /// Returns the busy period that its thread is in, where it tells, and does the work that these counters are of.
+    fn busy_period(&self, counters: Counters) -> Option<BusyPeriod>;
     /// Returns when it last ran a task of ours; 0 where it has not.
     fn turned_at(&self) -> Ticks;
     /// Tells whether the thread does this work no more.
@@ -309,10 +310,10 @@ impl WatchedRuntime {
         counters.extend((0..self.worker_count()).map(|index| self.counters(index)));
     }
 
-    /// Returns when the busy period of a worker began, where its thread tells and has not polled since; see [`Member`].
-    pub(crate) fn began_with(&self, index: usize, counters: Counters) -> Option<Ticks> {
+    /// Returns the busy period of a worker, where its thread tells; see [`Member`].
+    pub(crate) fn busy_period(&self, index: usize, counters: Counters) -> Option<BusyPeriod> {
         let workers = locked(&self.workers);
-        Self::live_of(&workers).find(|worker| worker.index() == Some(index))?.began_with(counters)
+        Self::live_of(&workers).find(|worker| worker.index() == Some(index))?.busy_period(counters)
     }
 
     /// Returns when workers last ran tasks of ours, by their numbers in the metrics.

@@ -7,11 +7,12 @@
 
 use crate::activity::{Counters, is_unseen};
 use crate::asks::{self, Asks};
+use crate::hidden_polls::HiddenPolls;
 use crate::own_tasks::{bear_witness, send_canary, send_to_each, send_witness, visit_workers};
 use crate::parked_runtime::Quiet;
 use crate::pool;
 use crate::runtime::WatchedRuntime;
-use crate::still_worker::{RunDelay, StillWorker};
+use crate::still_worker::{CALM_LOOK_NS, RunDelay, STUCK_NS, StillWorker, TOLD_LOOK_NS};
 use crate::timers::TimerSearch;
 use crate::unstable;
 use crate::worker_page;
@@ -30,17 +31,13 @@ const TIMER_NS: u64 = 1_000_000;
 const BEAT_EVERY_NS: u64 = 30_000_000;
 /// A timer that is this late is what the runtime is busy with, in nanoseconds.
 const LATE_NS: u64 = 3_000_000;
-/// A worker is stuck when it has not moved for so long, in nanoseconds: visits had time to meet one that was not met yet.
-const STUCK_NS: u64 = 20_000_000;
 /// A job is sent to the blocking pool so often while others wait there, in nanoseconds; see [`pool::EVERY_NS`].
 const CANARY_QUEUED_NS: u64 = 30_000_000;
 /// How often to look while something is on its way, or was done lately, in nanoseconds: where since when a worker is stuck is known
 /// from looks alone.
 const LOOK_NS: u64 = 10_000_000;
-/// So often where the workers tell since when they are busy: not as seldom as a look that is late (`still_worker.rs`).
-const TOLD_LOOK_NS: u64 = 18_000_000;
-/// So often where looks only send timers and jobs, and bring numbers up to date.
-const CALM_LOOK_NS: u64 = BEAT_EVERY_NS;
+/// Of so many workers it is read at each look how long they had no processor: some 3 us each, and to look more often is a wake-up.
+const FEW_WORKERS: usize = 8;
 /// The agent may be asked to look for a worker by so much earlier, in nanoseconds: both are done in one look then.
 const EARLY_NS: u64 = 3_000_000;
 /// So often where it is not known what wakes workers that do not ring, in nanoseconds.
@@ -86,6 +83,10 @@ struct Looks {
     still: Vec<StillWorker>,
     /// What the kernel tells of their threads; `None` before it was asked.
     delays: Vec<Option<RunDelay>>,
+    /// Their hidden polls, where they tell their busy periods.
+    hidden_polls: Vec<HiddenPolls>,
+    /// How soon to look again at workers that tell since when they are busy, in nanoseconds.
+    told_look_ns: u64,
     /// When the worker moved last that the last look found to be stuck.
     stuck_moved_at: Option<Ticks>,
     /// When a worker last moved, and not for a task of ours.
@@ -127,6 +128,8 @@ impl RuntimeObserver {
             next_counters: Vec::new(),
             still: Vec::new(),
             delays: Vec::new(),
+            hidden_polls: Vec::new(),
+            told_look_ns: TOLD_LOOK_NS,
             stuck_moved_at: None,
             active_at: now,
             own_tasks: [0; 2],
@@ -224,7 +227,7 @@ impl Looks {
             _ if !is_complete || self.asks.are_out() => LOOK_NS,
             _ if may_be_outside => self.until_late_ns(due, at).unwrap_or(LOOK_NS),
             true if self.is_vague => LOOK_NS,
-            true => TOLD_LOOK_NS,
+            true => self.told_look_ns,
             false => CALM_LOOK_NS,
         }
     }
@@ -245,14 +248,18 @@ impl Looks {
         let mut counters = std::mem::take(&mut self.next_counters);
         runtime.read_counters(&mut counters);
         self.still.resize(counters.len(), StillWorker::moved(at));
+        self.hidden_polls.resize(counters.len(), HiddenPolls::default());
         let (mut has_moved, mut is_vague) = (false, false);
-        for (index, now) in
-            counters.iter().enumerate().filter(|(index, now)| self.counters.get(*index) != Some(now))
-        {
-            let began = runtime.is_hooked.then(|| runtime.began_with(index, *now)).flatten();
+        for (index, now) in counters.iter().enumerate() {
+            if self.counters.get(index) == Some(now) {
+                self.hidden_polls[index].stays(at);
+                continue;
+            }
+            let moved_at = self.moved_at(runtime, index, *now, at);
             has_moved = true;
-            is_vague |= began.is_none() && !now.is_parked();
-            self.still[index] = StillWorker::moved(began.map_or(at, |began| began.min(at)));
+            is_vague |= moved_at.is_none() && !now.is_parked();
+            let before = self.delays.get(index).and_then(|delay| delay.as_ref()?.last_ns());
+            self.still[index] = StillWorker::moved(moved_at.unwrap_or(at)).after(before);
         }
         self.next_counters = std::mem::replace(&mut self.counters, counters);
         self.is_vague = is_vague || !has_moved && self.is_vague;
@@ -260,6 +267,24 @@ impl Looks {
         if has_moved && !is_own || goes_on {
             (self.active_at, self.settled_at, self.settle_ns) = (at, at, FIRST_SETTLE_NS);
         }
+    }
+
+    /// Returns when a worker moved that a look found with these counters; `None` where nobody knows.
+    fn moved_at(
+        &mut self,
+        runtime: &WatchedRuntime,
+        index: usize,
+        counters: Counters,
+        at: Ticks,
+    ) -> Option<Ticks> {
+        let period = if runtime.is_hooked { runtime.busy_period(index, counters)? } else { return None };
+        let polls = &mut self.hidden_polls[index];
+        let moved_at = match polls.look(self.clock.scale(), at, period, counters.busy_ns) {
+            None => period.began,
+            Some(last) if last.is_vague => return None,
+            Some(last) => last.at,
+        };
+        Some(moved_at.min(at))
     }
 
     /// Notes the workers that are awake as they were at the last look, and have run a task of ours since: they were not stuck. Returns
@@ -430,24 +455,36 @@ impl Looks {
         parks > 0 && parks.is_multiple_of(2)
     }
 
-    /// Asks how long the threads of workers that run tasks and have not moved have waited for processors.
+    /// Asks how long the threads of workers that run tasks and have not moved have waited for processors; of few workers also those of
+    /// the others, where the workers tell since when they are busy, so that the next look knows it from before they moved.
     fn ask_delays(&mut self, runtime: &WatchedRuntime, at: Ticks) {
-        let stays: Vec<usize> = (0..self.still.len())
-            .filter(|index| self.is_awake(*index) && self.still[*index].moved_at() < at)
+        let are_few = runtime.is_hooked && self.still.len() <= FEW_WORKERS;
+        self.told_look_ns = if are_few { CALM_LOOK_NS } else { TOLD_LOOK_NS };
+        let stays: Vec<bool> = (0..self.still.len())
+            .map(|index| self.is_awake(index) && self.still[index].moved_at() < at)
             .collect();
-        if stays.is_empty() {
+        if !are_few && !stays.contains(&true) {
             return;
         }
         let warning_ns = runtime.with_page(|page| page.page().control().warning_ns()).unwrap_or(u64::MAX);
-        let threads = runtime.threads();
-        for index in stays {
+        let (threads, scale) = (runtime.threads(), self.clock.scale());
+        for (index, stays) in stays.into_iter().enumerate().filter(|(_, stays)| are_few || *stays) {
             let thread = threads.iter().find(|(of, _)| *of == index).map(|(_, thread)| *thread);
-            let delay_ns = thread.and_then(|thread| self.delay_of(index, thread).ns());
-            self.still[index].stays(self.clock.scale(), at, delay_ns, warning_ns);
+            let delay_ns = thread.and_then(|thread| self.delay_of(index, thread).read_ns());
+            if stays {
+                self.still[index].stays(scale, at, delay_ns, warning_ns);
+            }
+            let look_ns = match (delay_ns, self.is_awake(index)) {
+                // Of what comes next a late look would lose all.
+                (None, _) => TOLD_LOOK_NS,
+                (_, true) => self.still[index].look_ns(scale, at, warning_ns),
+                (_, false) => StillWorker::moved(at).look_ns(scale, at, warning_ns),
+            };
+            self.told_look_ns = self.told_look_ns.min(look_ns);
         }
     }
 
-    fn delay_of(&mut self, index: usize, thread: u32) -> &RunDelay {
+    fn delay_of(&mut self, index: usize, thread: u32) -> &mut RunDelay {
         if self.delays.len() <= index {
             self.delays.resize_with(index + 1, || None);
         }

@@ -162,23 +162,17 @@ impl Worker {
 
     /// A worker that tells when it parks: looks for polls that it did not tell, and for its end.
     fn look_at_hooked(&self, index: usize, at: Ticks) -> Sighting {
-        let period = self.period.load(Ordering::Acquire);
-        if period & 1 == 0 {
-            return Sighting::nothing();
-        }
-        let began = Ticks(self.began.load(Ordering::Relaxed));
-        let base_busy_ns = self.base_busy_ns.load(Ordering::Relaxed);
-        let base_parks = self.base_parks.load(Ordering::Relaxed);
+        let Some((period, base_parks)) = self.period_now() else { return Sighting::nothing() };
         let counters = self.runtime.counters(index);
         fence(Ordering::Acquire);
-        if self.period.load(Ordering::Relaxed) != period {
+        if self.period.load(Ordering::Relaxed) != period.number {
             return Sighting::nothing();
         }
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         // While this thread is in one busy period, its worker parked: another thread does that work now. Seen twice, because
         // the counter may be seen before the thread's own word is.
-        if counters.parks != base_parks && base_parks.is_multiple_of(2) {
-            if std::mem::replace(&mut watched.contradicted, period) == period {
+        if is_contradicted(base_parks, counters) {
+            if std::mem::replace(&mut watched.contradicted, period.number) == period.number {
                 self.leave();
                 return Sighting::nothing().retired();
             }
@@ -189,10 +183,21 @@ impl Worker {
         if !self.runtime.is_driven() {
             return Sighting::nothing().turn(at.0).again_within(TURN_LOOK_NS);
         }
-        if counters.busy_ns == base_busy_ns {
-            self.suspect(&watched, watched.clock.ns_between(began, at));
+        if counters.busy_ns == period.base_busy_ns {
+            self.suspect(&watched, watched.clock.ns_between(period.began, at));
         }
-        self.hidden_polls(&mut watched, at, BusyPeriod { number: period, began, base_busy_ns })
+        self.hidden_polls(&mut watched, at, period)
+    }
+
+    /// Returns the busy period that the thread is in, and its worker's parks when it began; `None` while it waits, or between two.
+    fn period_now(&self) -> Option<(BusyPeriod, u64)> {
+        let number = self.period.load(Ordering::Acquire);
+        let began = Ticks(self.began.load(Ordering::Relaxed));
+        let base_busy_ns = self.base_busy_ns.load(Ordering::Relaxed);
+        let base_parks = self.base_parks.load(Ordering::Relaxed);
+        fence(Ordering::Acquire);
+        let is_so = number & 1 == 1 && self.period.load(Ordering::Relaxed) == number;
+        is_so.then_some((BusyPeriod { number, began, base_busy_ns }, base_parks))
     }
 
     fn hidden_polls(&self, watched: &mut Watched, at: Ticks, period: BusyPeriod) -> Sighting {
@@ -239,6 +244,11 @@ impl Worker {
     }
 }
 
+/// Tells whether a worker parked while a thread is in one busy period, which began with so many parks: another thread does its work now.
+fn is_contradicted(base_parks: u64, counters: Counters) -> bool {
+    counters.parks != base_parks && base_parks.is_multiple_of(2)
+}
+
 impl Member for Worker {
     fn tier(&self) -> Tier {
         self.tier
@@ -257,13 +267,9 @@ impl Member for Worker {
         self.thread
     }
 
-    fn began_with(&self, counters: Counters) -> Option<Ticks> {
-        let period = self.period.load(Ordering::Acquire);
-        let began = Ticks(self.began.load(Ordering::Relaxed));
-        let base_busy_ns = self.base_busy_ns.load(Ordering::Relaxed);
-        fence(Ordering::Acquire);
-        let is_so = period & 1 == 1 && base_busy_ns == counters.busy_ns;
-        (is_so && self.period.load(Ordering::Relaxed) == period).then_some(began)
+    fn busy_period(&self, counters: Counters) -> Option<BusyPeriod> {
+        let (period, base_parks) = self.period_now()?;
+        (!is_contradicted(base_parks, counters)).then_some(period)
     }
 
     fn turned_at(&self) -> Ticks {
