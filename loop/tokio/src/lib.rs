@@ -39,6 +39,7 @@
 mod activity;
 mod asks;
 mod attach;
+mod beat;
 mod block_on;
 mod description;
 mod epoll_wait;
@@ -51,6 +52,7 @@ mod pool;
 mod probed;
 mod queues;
 mod runtime;
+mod runtime_notes;
 mod runtime_observer;
 mod spawn_blocking;
 mod still_worker;
