@@ -167,6 +167,11 @@ impl RuntimeNotes {
     }
 }
 
+/// Tells whether a timer came so early that its runtime has a time of its own: the program has paused it, and it goes on as fast as it can.
+fn came_early(scale: Scale, due: Ticks, now: Ticks) -> bool {
+    scale.ns(due.since(now)) > TIMER_NS
+}
+
 /// Tells whether a runtime did more than its notes made it do: each wakes one worker for some microseconds.
 pub(crate) fn did_more(before: &[Counters], now: &[Counters], made: u64) -> bool {
     let sum = |counters: &[Counters], of: fn(&Counters) -> u64| counters.iter().map(of).sum::<u64>();
@@ -195,8 +200,7 @@ impl NoteTask {
             notes.due.store(due.0, Ordering::Release);
             tokio::time::sleep(Duration::from_nanos(EVERY_NS)).await;
             now = clock.now();
-            if scale.ns(due.since(now)) > TIMER_NS {
-                // The program has paused its time, which goes on as fast as it can.
+            if came_early(scale, due, now) {
                 notes.is_unfit.store(true, Ordering::Relaxed);
             }
             let late_ns = scale.ns(now.since(due)).saturating_sub(TIMER_NS);
@@ -267,6 +271,41 @@ mod tests {
         notes.is_alive.store(true, Ordering::Relaxed);
         assert!(are_awaited(90) && are_awaited(144));
         assert!(!are_awaited(145));
+    }
+
+    #[test]
+    fn a_timer_that_comes_before_its_time_is_one_of_a_paused_clock() {
+        for (now, is_so) in [(1, true), (6, true), (7, false), (8, false), (30, false)] {
+            assert_eq!(came_early(Scale::NANOSECONDS, Ticks(8 * MS), Ticks(now * MS)), is_so, "{now}");
+        }
+    }
+
+    // Not under Miri, whose kernel has no such timer.
+    #[cfg(all(target_os = "linux", not(miri)))]
+    #[test]
+    fn a_runtime_makes_notes_for_a_while_and_only_where_nobody_leaves_it_unannounced() {
+        let clock = Clock::real();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let watched = crate::runtime_observer::watch(runtime.handle(), "notes", false);
+        assert!(!RuntimeNotes::renew(&watched, &clock), "its thread may do something else");
+        watched.set_inside();
+        let before = clock.now();
+        assert!(RuntimeNotes::renew(&watched, &clock));
+        assert!(RuntimeNotes::renew(&watched, &clock), "once more: it is the same task");
+        assert_eq!(runtime.metrics().num_alive_tasks(), 1);
+        let is_over = async {
+            while watched.notes.is_alive() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), is_over).await }).unwrap();
+        let mut times = Vec::new();
+        watched.notes.between(before, clock.now(), |note| {
+            assert_eq!(note.counters.len(), 1);
+            times.push(note.at);
+        });
+        assert!(!times.is_empty() && times.is_sorted(), "{times:?}");
+        assert_eq!((watched.notes.due(), watched.notes.alarm(clock.now())), (0, None));
     }
 
     #[test]
