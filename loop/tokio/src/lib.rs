@@ -46,6 +46,7 @@ mod epoll_wait;
 mod hidden_polls;
 mod hook_state;
 mod hooks;
+mod note_task;
 mod own_tasks;
 mod parked_runtime;
 mod pool;

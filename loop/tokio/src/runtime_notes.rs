@@ -1,7 +1,7 @@
-//! What a runtime that was attached to notes of its own workers, while it does something: a task of ours sleeps again and again, and
-//! each time its timer comes, it writes down the time and what the counters of all workers are. That is a look made by the
-//! runtime itself, on a thread that is awake for its own work; so the agent, for which each look is a wake-up, looks a third as
-//! often, and goes through the notes then.
+//! What a runtime that was attached to notes of its own workers, while it does something: a task of ours (`note_task.rs`) sleeps again and
+//! again, and each time its timer comes, it writes down the time and what the counters of all workers are. That is a look made by
+//! the runtime itself, on a thread that is awake for its own work; so the agent, for which each look is a wake-up, looks a third
+//! as often, and goes through the notes then.
 //!
 //! ```text
 //!   notes    |   |   |   |   |   |   |                       where none comes in time
@@ -11,22 +11,17 @@
 //!
 //! Each note puts off an alarm that wakes the agent: where a note is late, because the driver or all workers are blocked, the
 //! agent looks when it would have looked without notes. So a busy period begins no later than without them.
-//!
-//! The task ends soon after the agent has ceased to look, or the runtime to do something by itself: one that is idle is not woken.
 
 use crate::activity::Counters;
-use crate::beat::TIMER_NS;
-use crate::own_tasks::{bear_witness, run_here};
-use crate::runtime::{OwnTask, WatchedRuntime};
+use loopscope_probe::Ticks;
 use loopscope_probe::raw::alarm_timer::AlarmTimer;
 use loopscope_probe::raw::clock::Scale;
-use loopscope_probe::{Clock, Ticks};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// A note is made so long after the last, in nanoseconds, and up to a millisecond later: timers come at whole ones.
-const EVERY_NS: u64 = 7_500_000;
+pub(crate) const EVERY_NS: u64 = 7_500_000;
 /// The alarm comes so long after the last note, in nanoseconds: as often as the agent looks where there are none.
 const ALARM_NS: u64 = 9_500_000;
 /// A worker that was in one task at two notes may be blocked, in nanoseconds.
@@ -35,8 +30,6 @@ pub(crate) const STILL_NS: u64 = 2 * EVERY_NS;
 const RENEWED_FOR_NS: u64 = 45_000_000;
 /// So many notes are kept: more than fall between two looks.
 const NOTES: usize = 8;
-/// A runtime of more workers is looked at by the agent alone: a note reads the counters of each, and other processors write them.
-const WORKERS_MAX: usize = 32;
 /// So much work may be that of a note, in nanoseconds.
 const WORK_NS: u64 = 300_000;
 
@@ -133,43 +126,46 @@ impl RuntimeNotes {
         self.made.load(Ordering::Relaxed)
     }
 
-    /// Has notes made for some time from now on, in a runtime of which timers are known. Returns false where that cannot be.
-    pub(crate) fn renew(runtime: &Arc<WatchedRuntime>, clock: &Clock) -> bool {
-        let notes = &runtime.notes;
-        let is_unfit = notes.is_unfit.load(Ordering::Relaxed) || runtime.worker_count() > WORKERS_MAX;
-        // Who leaves unannounced must be looked for whenever a timer is overdue.
-        if is_unfit || runtime.is_hooked || runtime.may_be_left() {
-            return false;
-        }
-        if notes.alarm.get_or_init(|| AlarmTimer::new().ok()).is_none() {
-            return false;
-        }
-        notes.until.store(clock.now().0 + clock.scale().ticks(RENEWED_FOR_NS), Ordering::Relaxed);
-        if !notes.is_alive.swap(true, Ordering::AcqRel) {
-            let task =
-                NoteTask { task: runtime.begin_task(), runtime: runtime.clone(), clock: clock.clone() };
-            runtime.handle.spawn(task.run());
-        }
-        true
+    /// The task is to be there until some time from now. Returns whether it is there already; `None` where it cannot be.
+    pub(crate) fn renew(&self, scale: Scale, now: Ticks) -> Option<bool> {
+        let is_unfit = self.is_unfit.load(Ordering::Relaxed);
+        self.alarm.get_or_init(|| AlarmTimer::new().ok()).as_ref().filter(|_| !is_unfit)?;
+        self.until.store(now.0 + scale.ticks(RENEWED_FOR_NS), Ordering::Relaxed);
+        Some(self.is_alive.swap(true, Ordering::AcqRel))
     }
 
-    /// Makes a note, on a worker between two polls of tasks.
-    fn make(&self, runtime: &WatchedRuntime, scale: Scale, now: Ticks) {
+    /// Tells whether the task is to go on.
+    pub(crate) fn are_wanted(&self, now: Ticks) -> bool {
+        !self.is_unfit.load(Ordering::Relaxed) && now.0 <= self.until.load(Ordering::Relaxed)
+    }
+
+    /// The runtime's time is not ours: no more notes are made.
+    pub(crate) fn give_up(&self) {
+        self.is_unfit.store(true, Ordering::Relaxed);
+    }
+
+    /// The task has ended.
+    pub(crate) fn end(&self) {
+        self.due.store(0, Ordering::Release);
+        if let Some(Some(alarm)) = self.alarm.get() {
+            alarm.set(Duration::ZERO);
+        }
+        self.is_alive.store(false, Ordering::Release);
+    }
+
+    /// Makes a note of what is `read`, on a worker between two polls of tasks; the next one is due then.
+    pub(crate) fn make(&self, scale: Scale, now: Ticks, due: Ticks, read: impl FnOnce(&mut Vec<Counters>)) {
         self.made.fetch_add(1, Ordering::Relaxed);
         // The agent reads them for a moment: then there is one less, and the alarm may come.
         if let Ok(mut ring) = self.ring.try_lock() {
-            ring.push(now, |counters| runtime.read_counters(counters));
+            ring.push(now, read);
             if let Some(Some(alarm)) = self.alarm.get() {
                 self.alarm_at.store(now.0 + scale.ticks(ALARM_NS), Ordering::Release);
                 alarm.set(Duration::from_nanos(ALARM_NS));
             }
         }
+        self.due.store(due.0, Ordering::Release);
     }
-}
-
-/// Tells whether a timer came so early that its runtime has a time of its own: the program has paused it, and it goes on as fast as it can.
-fn came_early(scale: Scale, due: Ticks, now: Ticks) -> bool {
-    scale.ns(due.since(now)) > TIMER_NS
 }
 
 /// Tells whether a runtime did more than its notes made it do: each wakes one worker for some microseconds.
@@ -178,47 +174,6 @@ pub(crate) fn did_more(before: &[Counters], now: &[Counters], made: u64) -> bool
     let grown = |of| sum(now, of).saturating_sub(sum(before, of));
     // One more unpark or park of the same notes may be seen at either end.
     grown(|counters| counters.parks) > 2 * made + 2 || grown(|counters| counters.busy_ns) > WORK_NS * made
-}
-
-/// The task, until it has ended or was dropped.
-struct NoteTask {
-    task: OwnTask,
-    runtime: Arc<WatchedRuntime>,
-    clock: Clock,
-}
-
-impl NoteTask {
-    async fn run(mut self) {
-        let (clock, runtime) = (self.clock.clone(), self.runtime.clone());
-        let (scale, notes) = (clock.scale(), &runtime.notes);
-        self.task.begin();
-        let mut now = clock.now();
-        while !notes.is_unfit.load(Ordering::Relaxed) && now.0 <= notes.until.load(Ordering::Relaxed) {
-            run_here(&runtime);
-            notes.make(&runtime, scale, now);
-            let due = Ticks(now.0 + scale.ticks(EVERY_NS));
-            notes.due.store(due.0, Ordering::Release);
-            tokio::time::sleep(Duration::from_nanos(EVERY_NS)).await;
-            now = clock.now();
-            if came_early(scale, due, now) {
-                notes.is_unfit.store(true, Ordering::Relaxed);
-            }
-            let late_ns = scale.ns(now.since(due)).saturating_sub(TIMER_NS);
-            runtime.with_page(|page| page.probe_waited(late_ns, EVERY_NS));
-        }
-        bear_witness(&runtime, &clock);
-    }
-}
-
-impl Drop for NoteTask {
-    fn drop(&mut self) {
-        let notes = &self.runtime.notes;
-        notes.due.store(0, Ordering::Release);
-        if let Some(Some(alarm)) = notes.alarm.get() {
-            alarm.set(Duration::ZERO);
-        }
-        notes.is_alive.store(false, Ordering::Release);
-    }
 }
 
 #[cfg(test)]
@@ -271,41 +226,6 @@ mod tests {
         notes.is_alive.store(true, Ordering::Relaxed);
         assert!(are_awaited(90) && are_awaited(144));
         assert!(!are_awaited(145));
-    }
-
-    #[test]
-    fn a_timer_that_comes_before_its_time_is_one_of_a_paused_clock() {
-        for (now, is_so) in [(1, true), (6, true), (7, false), (8, false), (30, false)] {
-            assert_eq!(came_early(Scale::NANOSECONDS, Ticks(8 * MS), Ticks(now * MS)), is_so, "{now}");
-        }
-    }
-
-    // Not under Miri, whose kernel has no such timer.
-    #[cfg(all(target_os = "linux", not(miri)))]
-    #[test]
-    fn a_runtime_makes_notes_for_a_while_and_only_where_nobody_leaves_it_unannounced() {
-        let clock = Clock::real();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let watched = crate::runtime_observer::watch(runtime.handle(), "notes", false);
-        assert!(!RuntimeNotes::renew(&watched, &clock), "its thread may do something else");
-        watched.set_inside();
-        let before = clock.now();
-        assert!(RuntimeNotes::renew(&watched, &clock));
-        assert!(RuntimeNotes::renew(&watched, &clock), "once more: it is the same task");
-        assert_eq!(runtime.metrics().num_alive_tasks(), 1);
-        let is_over = async {
-            while watched.notes.is_alive() {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), is_over).await }).unwrap();
-        let mut times = Vec::new();
-        watched.notes.between(before, clock.now(), |note| {
-            assert_eq!(note.counters.len(), 1);
-            times.push(note.at);
-        });
-        assert!(!times.is_empty() && times.is_sorted(), "{times:?}");
-        assert_eq!((watched.notes.due(), watched.notes.alarm(clock.now())), (0, None));
     }
 
     #[test]

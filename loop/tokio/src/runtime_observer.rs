@@ -9,11 +9,12 @@ use crate::activity::{Counters, is_unseen};
 use crate::asks::{self, Asks};
 use crate::beat::{BEAT_EVERY_NS, Beat, TIMER_NS};
 use crate::hidden_polls::HiddenPolls;
+use crate::note_task;
 use crate::own_tasks::{send_canary, send_to_each, send_witness, visit_workers};
 use crate::parked_runtime::Quiet;
 use crate::pool;
 use crate::runtime::WatchedRuntime;
-use crate::runtime_notes::{self, NoteAlarm, RuntimeNotes};
+use crate::runtime_notes::{self, NoteAlarm};
 use crate::still_worker::{CALM_LOOK_NS, RunDelay, STUCK_NS, StillWorker, TOLD_LOOK_NS};
 use crate::timers::TimerSearch;
 use crate::unstable;
@@ -362,7 +363,7 @@ impl Looks {
         let warning_ns = runtime.with_page(|page| page.page().control().warning_ns()).unwrap_or(u64::MAX);
         self.alarm.get_or_insert_with(|| runtime.notes.kept_alarm());
         let is_enough = warning_ns >= NOTED_WARNING_NS && self.timers.has_found();
-        is_enough && RuntimeNotes::renew(runtime, &self.clock)
+        is_enough && note_task::renew(runtime, &self.clock)
     }
 
     /// Has the workers visited that have no page; the more rarely, the longer one is not met, as visits cost the others a
