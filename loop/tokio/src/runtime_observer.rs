@@ -183,7 +183,7 @@ impl Observer for RuntimeObserver {
         runtime.publish_queues(unstable::numbers(&runtime.handle));
         looks.look_for_timers(&runtime, at);
         let is_recent = looks.is_within(RECENT_NS, looks.active_at, at);
-        if is_recent && !looks.renew_notes(&runtime, at) {
+        if is_recent && !looks.renew_notes(&runtime) {
             looks.set_beat(&runtime, &self.beat, at);
         }
         let canary_waits = runtime.with_pool(|pool| {
@@ -354,11 +354,8 @@ impl Looks {
         self.still.iter().enumerate().any(is_still)
     }
 
-    /// Has the runtime make notes from now on for a while, if it did something since the last look. Returns whether it makes some.
-    fn renew_notes(&mut self, runtime: &Arc<WatchedRuntime>, at: Ticks) -> bool {
-        if self.active_at != at {
-            return runtime.notes.is_alive();
-        }
+    /// Has the runtime make notes from now on for a while. Returns false where it cannot.
+    fn renew_notes(&mut self, runtime: &Arc<WatchedRuntime>) -> bool {
         // What is to be told sooner is looked for by the agent.
         let warning_ns = runtime.with_page(|page| page.page().control().warning_ns()).unwrap_or(u64::MAX);
         self.alarm.get_or_insert_with(|| runtime.notes.kept_alarm());
