@@ -59,6 +59,8 @@ mod sleep_flag;
 mod agent_address;
 #[cfg(not(loom))]
 mod aggregator;
+#[cfg(not(loom))]
+mod alarm_timer;
 #[cfg(all(not(loom), target_os = "linux"))]
 mod boottime;
 #[cfg(not(loom))]

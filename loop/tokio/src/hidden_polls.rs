@@ -48,6 +48,11 @@ pub(crate) struct LastPoll {
 }
 
 impl HiddenPolls {
+    /// Takes a look, which found what the one before did.
+    pub(crate) fn stays(&mut self, at: Ticks) {
+        self.looked_at = at;
+    }
+
     /// Takes a look, which found the worker's busy time. `None` where it has not polled since the period began.
     pub(crate) fn look(
         &mut self,

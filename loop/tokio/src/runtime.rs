@@ -3,9 +3,11 @@
 use crate::activity::Counters;
 use crate::description::{self, Leaves, Tier};
 use crate::epoll_wait::{EpollWait, waits_for_condition};
+use crate::hidden_polls::BusyPeriod;
 use crate::parked_runtime::{Quiet, Witness, judge_pair};
 use crate::pool::Pool;
 use crate::queues::Queues;
+use crate::runtime_notes::RuntimeNotes;
 use crate::timed_park::TimedPark;
 use crate::worker_index;
 use loopscope_probe::gauges::GaugeType;
@@ -48,8 +50,8 @@ pub(crate) trait Member: Send + Sync + std::fmt::Debug {
     fn number(&self) -> u32;
     /// Its thread, as the kernel counts them.
     fn thread(&self) -> Option<u32>;
-    /// Returns when its busy period began, where it tells and has not polled since, as of these counters.
-    fn began_with(&self, counters: Counters) -> Option<Ticks>;
+    /// Returns the busy period that its thread is in, where it tells, and does the work that these counters are of.
+    fn busy_period(&self, counters: Counters) -> Option<BusyPeriod>;
     /// Returns when it last ran a task of ours; 0 where it has not.
     fn turned_at(&self) -> Ticks;
     /// Tells whether the thread does this work no more.
@@ -92,6 +94,8 @@ pub(crate) struct WatchedRuntime {
     tasks: [AtomicU64; 3],
     /// The last task of ours that ran where all else was parked.
     witness: Mutex<Option<Witness>>,
+    /// What it notes of its own workers.
+    pub(crate) notes: RuntimeNotes,
     /// A worker that was seen to wait, and whether a task of ours has proven since that it was one.
     timed_park: Mutex<Option<(TimedPark, Option<bool>)>>,
 }
@@ -210,6 +214,7 @@ impl WatchedRuntime {
                 asked: Mutex::default(),
                 tasks: Default::default(),
                 witness: Mutex::default(),
+                notes: RuntimeNotes::default(),
                 timed_park: Mutex::default(),
             }
         })
@@ -309,10 +314,10 @@ impl WatchedRuntime {
         counters.extend((0..self.worker_count()).map(|index| self.counters(index)));
     }
 
-    /// Returns when the busy period of a worker began, where its thread tells and has not polled since; see [`Member`].
-    pub(crate) fn began_with(&self, index: usize, counters: Counters) -> Option<Ticks> {
+    /// Returns the busy period of a worker, where its thread tells; see [`Member`].
+    pub(crate) fn busy_period(&self, index: usize, counters: Counters) -> Option<BusyPeriod> {
         let workers = locked(&self.workers);
-        Self::live_of(&workers).find(|worker| worker.index() == Some(index))?.began_with(counters)
+        Self::live_of(&workers).find(|worker| worker.index() == Some(index))?.busy_period(counters)
     }
 
     /// Returns when workers last ran tasks of ours, by their numbers in the metrics.

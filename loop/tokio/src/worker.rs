@@ -9,7 +9,9 @@ use crate::description::Tier;
 use crate::epoll_wait::own_thread;
 use crate::hidden_polls::{BusyPeriod, HiddenPolls};
 use crate::runtime::{Member, WatchedRuntime};
-use loopscope_probe::observer::{Observer, Sighting};
+use crate::runtime_notes;
+use crate::still_worker::CALM_LOOK_NS;
+use loopscope_probe::observer::{Observed, Observer, Sighting};
 use loopscope_probe::{Clock, Ticks};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -17,6 +19,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 /// The agent looks this often at a worker that was attached to and is busy, in nanoseconds: a busy period begins so
 /// much late, and a stall is to be told within 10 ms. Most of a look's cost is to wake the agent.
 const LOOK_NS: u64 = 9_500_000;
+/// So often while its runtime makes notes, as often as the agent else looks.
+const NOTED_LOOK_NS: u64 = CALM_LOOK_NS;
 /// A worker of which is not known when it was busy, or who runs it, is looked at this often, in nanoseconds.
 const TURN_LOOK_NS: u64 = 10_000_000;
 /// A worker with hooks rings when it wakes. A busy period that is so old at a look is looked at so soon again, in nanoseconds: the
@@ -66,6 +70,8 @@ pub(crate) struct Worker {
 struct Watched {
     activity: Activity,
     clock: Clock,
+    /// When it was last looked at, if it is attached to.
+    looked_at: Ticks,
     /// When it was last seen awake or moving.
     active_at: Ticks,
     /// The period in which the counters contradicted the thread.
@@ -84,7 +90,9 @@ impl Worker {
         let now = clock.now();
         let activity = Activity::new(clock.scale(), now, counters);
         let hidden_polls = HiddenPolls::default();
-        let watched = Watched { activity, clock, active_at: now, contradicted: 0, counters, hidden_polls };
+        let (looked_at, active_at) = (now, now);
+        let watched =
+            Watched { activity, clock, looked_at, active_at, contradicted: 0, counters, hidden_polls };
         Worker {
             runtime,
             tier,
@@ -162,23 +170,17 @@ impl Worker {
 
     /// A worker that tells when it parks: looks for polls that it did not tell, and for its end.
     fn look_at_hooked(&self, index: usize, at: Ticks) -> Sighting {
-        let period = self.period.load(Ordering::Acquire);
-        if period & 1 == 0 {
-            return Sighting::nothing();
-        }
-        let began = Ticks(self.began.load(Ordering::Relaxed));
-        let base_busy_ns = self.base_busy_ns.load(Ordering::Relaxed);
-        let base_parks = self.base_parks.load(Ordering::Relaxed);
+        let Some((period, base_parks)) = self.period_now() else { return Sighting::nothing() };
         let counters = self.runtime.counters(index);
         fence(Ordering::Acquire);
-        if self.period.load(Ordering::Relaxed) != period {
+        if self.period.load(Ordering::Relaxed) != period.number {
             return Sighting::nothing();
         }
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         // While this thread is in one busy period, its worker parked: another thread does that work now. Seen twice, because
         // the counter may be seen before the thread's own word is.
-        if counters.parks != base_parks && base_parks.is_multiple_of(2) {
-            if std::mem::replace(&mut watched.contradicted, period) == period {
+        if is_contradicted(base_parks, counters) {
+            if std::mem::replace(&mut watched.contradicted, period.number) == period.number {
                 self.leave();
                 return Sighting::nothing().retired();
             }
@@ -189,10 +191,21 @@ impl Worker {
         if !self.runtime.is_driven() {
             return Sighting::nothing().turn(at.0).again_within(TURN_LOOK_NS);
         }
-        if counters.busy_ns == base_busy_ns {
-            self.suspect(&watched, watched.clock.ns_between(began, at));
+        if counters.busy_ns == period.base_busy_ns {
+            self.suspect(&watched, watched.clock.ns_between(period.began, at));
         }
-        self.hidden_polls(&mut watched, at, BusyPeriod { number: period, began, base_busy_ns })
+        self.hidden_polls(&mut watched, at, period)
+    }
+
+    /// Returns the busy period that the thread is in, and its worker's parks when it began; `None` while it waits, or between two.
+    fn period_now(&self) -> Option<(BusyPeriod, u64)> {
+        let number = self.period.load(Ordering::Acquire);
+        let began = Ticks(self.began.load(Ordering::Relaxed));
+        let base_busy_ns = self.base_busy_ns.load(Ordering::Relaxed);
+        let base_parks = self.base_parks.load(Ordering::Relaxed);
+        fence(Ordering::Acquire);
+        let is_so = number & 1 == 1 && self.period.load(Ordering::Relaxed) == number;
+        is_so.then_some((BusyPeriod { number, began, base_busy_ns }, base_parks))
     }
 
     fn hidden_polls(&self, watched: &mut Watched, at: Ticks, period: BusyPeriod) -> Sighting {
@@ -211,10 +224,9 @@ impl Worker {
     /// A worker that tells nothing: its counters tell when it was busy.
     fn look_at_silent(&self, index: usize, at: Ticks) -> Sighting {
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        let (counters, was_awake) = (self.runtime.counters(index), watched.activity.is_awake());
+        let was_awake = watched.activity.is_awake();
         let is_driven = self.runtime.is_driven();
-        watched.counters = counters;
-        let before = watched.activity.look(at, counters, is_driven, self.turned_at());
+        let (before, ended_unseen) = self.look_with_notes(&mut watched, index, at, is_driven);
         let moved_at = before.parked_since.max(before.busy_since);
         if moved_at > watched.active_at {
             watched.active_at = moved_at;
@@ -224,10 +236,44 @@ impl Worker {
             self.suspect(&watched, quiet_ns);
         }
         let is_recent = watched.activity.is_awake() || quiet_ns < RECENT_NS;
-        let sighting = Sighting::nothing().observed(before).again_within(if is_recent { LOOK_NS } else { 0 });
+        let is_noted = self.runtime.notes.alarm(at).is_some();
+        // One that stays in one task for long may be blocked: its end is told as soon as that of others.
+        let is_still = before.busy_since != Ticks::NONE
+            && watched.clock.ns_between(before.busy_since, at) >= runtime_notes::STILL_NS;
+        let again_ns = match is_recent {
+            true if is_noted && !is_still => NOTED_LOOK_NS,
+            true => LOOK_NS,
+            false => 0,
+        };
+        let sighting = Sighting::nothing().observed(before).again_within(again_ns);
         // What was taken for a busy period of a thread that had left was none.
-        let was_none = watched.activity.ended_unseen() || was_awake && !is_driven;
+        let was_none = ended_unseen || was_awake && !is_driven;
         if was_none { sighting.turn(at.0) } else { sighting }
+    }
+
+    /// Takes the looks that the runtime made itself since the last one, and one of now. Returns what is seen, and whether a busy period
+    /// has ended of which little was.
+    fn look_with_notes(
+        &self,
+        watched: &mut Watched,
+        index: usize,
+        at: Ticks,
+        is_driven: bool,
+    ) -> (Observed, bool) {
+        let turned_at = self.turned_at();
+        let looked_at = std::mem::replace(&mut watched.looked_at, at);
+        let mut ended_unseen = false;
+        self.runtime.notes.between(looked_at, at, |note| {
+            if let Some(counters) = note.counters.get(index) {
+                let turned_at = if turned_at < note.at { turned_at } else { Ticks::NONE };
+                watched.activity.look(note.at, *counters, is_driven, turned_at);
+                ended_unseen |= watched.activity.ended_unseen();
+            }
+        });
+        let counters = self.runtime.counters(index);
+        watched.counters = counters;
+        let seen = watched.activity.look(at, counters, is_driven, turned_at);
+        (seen, ended_unseen || watched.activity.ended_unseen())
     }
 
     /// It seems stuck, for so long: whether its runtime is there at all is asked now and then. Of several workers another one
@@ -237,6 +283,11 @@ impl Worker {
             self.runtime.check_alive(&watched.clock);
         }
     }
+}
+
+/// Tells whether a worker parked while a thread is in one busy period, which began with so many parks: another thread does its work now.
+fn is_contradicted(base_parks: u64, counters: Counters) -> bool {
+    counters.parks != base_parks && base_parks.is_multiple_of(2)
 }
 
 impl Member for Worker {
@@ -257,13 +308,9 @@ impl Member for Worker {
         self.thread
     }
 
-    fn began_with(&self, counters: Counters) -> Option<Ticks> {
-        let period = self.period.load(Ordering::Acquire);
-        let began = Ticks(self.began.load(Ordering::Relaxed));
-        let base_busy_ns = self.base_busy_ns.load(Ordering::Relaxed);
-        fence(Ordering::Acquire);
-        let is_so = period & 1 == 1 && base_busy_ns == counters.busy_ns;
-        (is_so && self.period.load(Ordering::Relaxed) == period).then_some(began)
+    fn busy_period(&self, counters: Counters) -> Option<BusyPeriod> {
+        let (period, base_parks) = self.period_now()?;
+        (!is_contradicted(base_parks, counters)).then_some(period)
     }
 
     fn turned_at(&self) -> Ticks {
