@@ -70,7 +70,6 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("loop/node/src/sys/trace_sink.rs", "the virtual table of Node's trace controller"),
     ("loop/node/src/sys/uv.rs", "libuv's handles and loop"),
     ("loop/node/src/sys/v8.rs", "V8's hooks and figures"),
-    ("loop/probe/src/alarm_timer.rs", "a timer with a descriptor"),
     ("loop/probe/src/barrier.rs", "the membarrier call"),
     ("loop/probe/src/builder.rs", "the id of the loop's thread"),
     ("loop/probe/src/cycle_counter.rs", "reading the processor's counter"),

@@ -17,8 +17,6 @@ pub(super) struct ObserverRequests {
     /// To be asked so soon if nothing wakes the agent before.
     asleep_ns: Option<u64>,
     sleepers: Vec<(i32, u64)>,
-    /// Descriptors that wake the agent, and when to ask where they cannot.
-    alarms: Vec<(i32, u64)>,
 }
 
 impl ObserverRequests {
@@ -32,7 +30,6 @@ impl ObserverRequests {
             sooner(&mut self.asleep_ns, within_ns);
             self.sleepers.extend(descriptor.map(|descriptor| (descriptor, within_ns)));
         }
-        self.alarms.extend(sighting.alarm.map(|alarm| (alarm.descriptor, alarm.otherwise_ns)));
     }
 
     /// Has what wakes the sleeping loops wake the agent, too. Returns within how many nanoseconds to look again, if there is such a
@@ -46,15 +43,6 @@ impl ObserverRequests {
                 Arming::New => 1,
                 Arming::Look(ns) => ns.min(within_ns),
                 Arming::Refused => UNARMED_LOOK_NS.min(within_ns),
-            };
-            self.again_ns = Some(self.again_ns.map_or(look_ns, |ns| ns.min(look_ns)));
-        }
-        for (descriptor, otherwise_ns) in self.alarms {
-            let look_ns = match events.arm(descriptor, now_ns) {
-                // What is readable by then wakes the agent at once.
-                Arming::Waits | Arming::New => continue,
-                Arming::Look(ns) => ns.min(otherwise_ns),
-                Arming::Refused => otherwise_ns,
             };
             self.again_ns = Some(self.again_ns.map_or(look_ns, |ns| ns.min(look_ns)));
         }
@@ -119,44 +107,5 @@ impl AgentState {
             // At the next look, which must not wait for a loop to come or go.
             self.changes = None;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::eventfd::{EventFd, RequestWaker};
-    use loopscope_probe::raw::alarm_timer::AlarmTimer;
-    use std::time::Duration;
-
-    /// Returns when to look again after a look at which these alarms were given, each with 9 ms otherwise.
-    fn again_ns(events: &mut NextEvents, alarms: &[AlarmTimer]) -> Option<u64> {
-        let mut wishes = ObserverRequests::default();
-        for alarm in alarms {
-            wishes.add(&Sighting::nothing().again_within(30_000_000).alarm(alarm.descriptor(), 9_000_000));
-        }
-        wishes.arm(events, 1_000_000_000).0
-    }
-
-    #[test]
-    fn an_alarm_wakes_the_agent_before_its_next_look_and_where_it_cannot_the_look_comes_sooner() {
-        let waker = RequestWaker::new().unwrap();
-        let event = EventFd::of(&waker);
-        let mut events = NextEvents::new(event);
-        let alarms: Vec<_> = (0..40).map(|_| AlarmTimer::new().unwrap()).collect();
-        let rare = again_ns(&mut events, &alarms[..1]);
-        if rare == Some(9_000_000) {
-            // This kernel refuses it.
-            return;
-        }
-        assert_eq!(rare, Some(30_000_000));
-        assert_eq!(again_ns(&mut events, &alarms[..1]), Some(30_000_000), "it is waited for already");
-        assert!(!event.is_signaled(Duration::ZERO));
-        alarms[0].set(Duration::from_nanos(1));
-        assert!(event.is_signaled(Duration::from_secs(60)), "it came");
-        assert_eq!(again_ns(&mut events, &[]), None);
-        assert_eq!(again_ns(&mut events, &alarms[1..2]), Some(30_000_000));
-        // More than can be waited for.
-        assert_eq!(again_ns(&mut events, &alarms), Some(9_000_000));
     }
 }

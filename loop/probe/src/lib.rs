@@ -59,8 +59,6 @@ mod sleep_flag;
 mod agent_address;
 #[cfg(not(loom))]
 mod aggregator;
-#[cfg(not(loom))]
-mod alarm_timer;
 #[cfg(all(not(loom), target_os = "linux"))]
 mod boottime;
 #[cfg(not(loom))]

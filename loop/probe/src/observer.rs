@@ -54,18 +54,6 @@ pub struct Sighting {
     pub again_ns: u64,
     /// The loop waits, and when it goes on can be known otherwise: how the agent may sleep meanwhile.
     pub asleep: Option<Asleep>,
-    /// Something beside the loop tells when there is more to be seen.
-    pub alarm: Option<Alarm>,
-}
-
-/// What wakes the agent before its next look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Alarm {
-    /// The agent looks when this descriptor becomes readable. To be given at each look until then, and no more after it.
-    pub descriptor: i32,
-    /// In how many nanoseconds the agent should look where the descriptor cannot wake it.
-    pub otherwise_ns: u64,
 }
 
 /// How a loop that waits is known to go on, where its thread never wakes the agent.
@@ -112,12 +100,6 @@ impl Sighting {
     /// The loop waits, and what wakes it will wake the agent.
     pub fn asleep(mut self, asleep: Asleep) -> Sighting {
         self.asleep = Some(asleep);
-        self
-    }
-
-    /// The agent should look when this descriptor becomes readable, or in so many nanoseconds where that cannot wake it; see [`Alarm`].
-    pub fn alarm(mut self, descriptor: i32, otherwise_ns: u64) -> Sighting {
-        self.alarm = Some(Alarm { descriptor, otherwise_ns });
         self
     }
 

@@ -11,8 +11,6 @@ macro_rules! expose {
 expose! {
     #[cfg(not(loom))]
     agent_address,
-    #[cfg(not(loom))]
-    alarm_timer,
     barrier,
     sleep_flag,
     #[cfg(all(not(loom), target_os = "linux"))]

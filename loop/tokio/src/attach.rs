@@ -7,8 +7,8 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 /// Watches a runtime that runs, under `name`, until the result is dropped. Its pages are made by short tasks that
-/// visit its workers; when these are busy is recorded by an agent of this process, which looks every 9.5 ms while they are,
-/// or every 30 ms where the runtime has timers and can note it itself, and sleeps while all are parked: without an agent nothing is.
+/// visit its workers; when these are busy is recorded by an agent of this process, which looks every 9.5 ms while they are
+/// and sleeps while all are parked: without an agent nothing is.
 ///
 /// Called on a thread that runs no task, such as in `main` or in the future of `block_on`, it returns once each
 /// worker of a `multi_thread` runtime has its page, and after 10 ms at the latest. A worker that is blocked before it

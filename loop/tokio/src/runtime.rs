@@ -7,7 +7,6 @@ use crate::hidden_polls::BusyPeriod;
 use crate::parked_runtime::{Quiet, Witness, judge_pair};
 use crate::pool::Pool;
 use crate::queues::Queues;
-use crate::runtime_notes::RuntimeNotes;
 use crate::timed_park::TimedPark;
 use crate::worker_index;
 use loopscope_probe::gauges::GaugeType;
@@ -94,8 +93,6 @@ pub(crate) struct WatchedRuntime {
     tasks: [AtomicU64; 3],
     /// The last task of ours that ran where all else was parked.
     witness: Mutex<Option<Witness>>,
-    /// What it notes of its own workers.
-    pub(crate) notes: RuntimeNotes,
     /// A worker that was seen to wait, and whether a task of ours has proven since that it was one.
     timed_park: Mutex<Option<(TimedPark, Option<bool>)>>,
 }
@@ -214,7 +211,6 @@ impl WatchedRuntime {
                 asked: Mutex::default(),
                 tasks: Default::default(),
                 witness: Mutex::default(),
-                notes: RuntimeNotes::default(),
                 timed_park: Mutex::default(),
             }
         })

@@ -7,23 +7,28 @@
 
 use crate::activity::{Counters, is_unseen};
 use crate::asks::{self, Asks};
-use crate::beat::{BEAT_EVERY_NS, Beat, TIMER_NS};
 use crate::hidden_polls::HiddenPolls;
-use crate::note_task;
-use crate::own_tasks::{send_canary, send_to_each, send_witness, visit_workers};
+use crate::own_tasks::{bear_witness, send_canary, send_to_each, send_witness, visit_workers};
 use crate::parked_runtime::Quiet;
 use crate::pool;
 use crate::runtime::WatchedRuntime;
-use crate::runtime_notes::{self, NoteAlarm};
 use crate::still_worker::{CALM_LOOK_NS, RunDelay, STUCK_NS, StillWorker, TOLD_LOOK_NS};
 use crate::timers::TimerSearch;
 use crate::unstable;
+use crate::worker_page;
 use loopscope_probe::observer::{Asleep, Observed, Observer, Sighting};
 use loopscope_probe::{Clock, Ticks};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 use tokio::runtime::Handle;
 
+/// A timer is due this long after it was set.
+const BEAT: Duration = Duration::from_millis(10);
+/// Tokio's timers come at whole milliseconds: so late is not late, in nanoseconds.
+const TIMER_NS: u64 = 1_000_000;
+/// The next one is set this long after the last, in nanoseconds.
+const BEAT_EVERY_NS: u64 = 30_000_000;
 /// A timer that is this late is what the runtime is busy with, in nanoseconds.
 const LATE_NS: u64 = 3_000_000;
 /// A job is sent to the blocking pool so often while others wait there, in nanoseconds; see [`pool::EVERY_NS`].
@@ -31,9 +36,6 @@ const CANARY_QUEUED_NS: u64 = 30_000_000;
 /// How often to look while something is on its way, or was done lately, in nanoseconds: where since when a worker is stuck is known
 /// from looks alone.
 const LOOK_NS: u64 = 10_000_000;
-/// Where a worker that is stuck for less than this is to be told, in nanoseconds, notes do not make looks rarer: it is asked whether it
-/// goes on before, which needs two looks.
-const NOTED_WARNING_NS: u64 = 2 * CALM_LOOK_NS + STUCK_NS;
 /// Of so many workers it is read at each look how long they had no processor: some 3 us each, and to look more often is a wake-up.
 const FEW_WORKERS: usize = 8;
 /// The agent may be asked to look for a worker by so much earlier, in nanoseconds: both are done in one look then.
@@ -61,6 +63,15 @@ pub(crate) struct RuntimeObserver {
     looks: Mutex<Looks>,
 }
 
+/// The timer that was set. Set by the looks, and ended by its task.
+#[derive(Debug, Default)]
+struct Beat {
+    /// When it is due, in ticks; 0 while none is set.
+    due: AtomicU64,
+    /// It was overdue while nobody may have run the runtime: how late it came says nothing.
+    may_be_left: AtomicBool,
+}
+
 /// What looks remember.
 #[derive(Debug)]
 struct Looks {
@@ -81,10 +92,6 @@ struct Looks {
     /// When a worker last moved, and not for a task of ours.
     active_at: Ticks,
     own_tasks: [u64; 2],
-    /// How many notes the runtime has made.
-    notes_made: u64,
-    /// The counters of the look before, where notes were made since.
-    before_notes: Vec<Counters>,
     /// When a task was last sent to a quiet runtime to find something out, and how long to wait before the next.
     settled_at: Ticks,
     settle_ns: u64,
@@ -96,8 +103,6 @@ struct Looks {
     /// It was sent because the runtime had ceased to do something.
     was_last: bool,
     timers: TimerSearch,
-    /// Kept for as long as the agent may wait for it.
-    alarm: Option<Arc<NoteAlarm>>,
     asks: Asks,
     seen: Observed,
     /// When the last look was.
@@ -128,8 +133,6 @@ impl RuntimeObserver {
             stuck_moved_at: None,
             active_at: now,
             own_tasks: [0; 2],
-            notes_made: 0,
-            before_notes: Vec::new(),
             settled_at: now,
             settle_ns: FIRST_SETTLE_NS,
             visited_at: now,
@@ -138,7 +141,6 @@ impl RuntimeObserver {
             canary_at: Ticks(0),
             was_last: true,
             timers: TimerSearch::new(),
-            alarm: None,
             asks: Asks::default(),
             seen: Observed { parked_since: now, ..Observed::default() },
             looked_at: now,
@@ -147,20 +149,6 @@ impl RuntimeObserver {
         };
         RuntimeObserver { runtime, beat: Arc::default(), looks: Mutex::new(looks) }
     }
-
-    /// Returns when the timer is due that was set; 0 without one.
-    fn due(&self, runtime: &WatchedRuntime) -> u64 {
-        match self.beat.due.load(Ordering::Acquire) {
-            // Who runs one of one worker may have ceased to.
-            0 if runtime.is_shared() => runtime.notes.due(),
-            due => due,
-        }
-    }
-}
-
-/// Has the agent look where the next note of the runtime is late, if notes are made.
-fn with_alarm(sighting: Sighting, alarm: Option<i32>) -> Sighting {
-    alarm.map_or(sighting, |descriptor| sighting.alarm(descriptor, LOOK_NS))
 }
 
 impl Observer for RuntimeObserver {
@@ -171,9 +159,8 @@ impl Observer for RuntimeObserver {
             return Sighting::nothing().retired();
         }
         let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
-        let alarm = runtime.notes.alarm(at);
-        if let Some(rest_ns) = looks.rest_ns(at).filter(|_| alarm.is_some() || !runtime.notes.is_alive()) {
-            return with_alarm(Sighting::nothing().observed(looks.seen).again_within(rest_ns), alarm);
+        if let Some(rest_ns) = looks.rest_ns(at) {
+            return Sighting::nothing().observed(looks.seen).again_within(rest_ns);
         }
         if runtime.has_no_workers() || !runtime.is_driven() {
             runtime.check_alive(&Clock::real());
@@ -183,7 +170,7 @@ impl Observer for RuntimeObserver {
         runtime.publish_queues(unstable::numbers(&runtime.handle));
         looks.look_for_timers(&runtime, at);
         let is_recent = looks.is_within(RECENT_NS, looks.active_at, at);
-        if is_recent && !looks.renew_notes(&runtime) {
+        if is_recent {
             looks.set_beat(&runtime, &self.beat, at);
         }
         let canary_waits = runtime.with_pool(|pool| {
@@ -195,18 +182,14 @@ impl Observer for RuntimeObserver {
             looks.visit(&runtime, at);
         }
         looks.ask(&runtime, at);
-        let due = self.due(&runtime);
+        let due = self.beat.due.load(Ordering::Acquire);
         if looks.may_be_left(&runtime, due, at) {
             self.beat.may_be_left.store(true, Ordering::Relaxed);
         }
         let (before, looked_at) = (looks.seen, std::mem::replace(&mut looks.looked_at, at));
         let seen = looks.judge(&runtime, due, at);
         let is_due = due != 0 && !runtime.was_left();
-        let is_pending = is_due
-            || runtime.notes.are_awaited(looks.clock.scale(), at)
-            || is_asked
-            || is_recent
-            || looks.asks.are_out();
+        let is_pending = is_due || is_asked || is_recent || looks.asks.are_out();
         let has_ended = seen.parked_since != before.parked_since;
         let is_unseen = has_ended && is_unseen(looks.clock.scale(), before.busy_since, looked_at, at);
         let sighting = Sighting::nothing().observed(seen);
@@ -215,7 +198,7 @@ impl Observer for RuntimeObserver {
             (true, _) => {
                 let again_ns = looks.look_ns(&runtime, due, at);
                 looks.rests_until = Ticks(at.0 + looks.clock.scale().ticks(again_ns - EARLY_NS));
-                with_alarm(sighting.again_within(again_ns), runtime.notes.alarm(at))
+                sighting.again_within(again_ns)
             }
             (false, true) => sighting,
             (false, false) => looks.rest(&runtime, &self.beat, at, sighting),
@@ -242,7 +225,6 @@ impl Looks {
         let may_be_outside = due != 0 && runtime.may_be_left() && !runtime.is_announced();
         match runtime.is_shared() {
             _ if !is_complete || self.asks.are_out() => LOOK_NS,
-            _ if runtime.notes.alarm(at).is_some() && !self.are_some_still(at) => CALM_LOOK_NS,
             _ if may_be_outside => self.until_late_ns(due, at).unwrap_or(LOOK_NS),
             true if self.is_vague => LOOK_NS,
             true => self.told_look_ns,
@@ -260,32 +242,11 @@ impl Looks {
 
     /// Notes whether a worker has moved since the last look.
     fn note(&mut self, runtime: &WatchedRuntime, at: Ticks) {
-        let (tasks, notes) = (runtime.own_tasks(), &runtime.notes);
-        // The task that makes notes is there all the time.
-        let is_own =
-            tasks[0].saturating_sub(tasks[1]) > u64::from(notes.is_alive()) || tasks != self.own_tasks;
-        let made = notes.made() - std::mem::replace(&mut self.notes_made, notes.made());
+        let tasks = runtime.own_tasks();
+        let is_own = tasks[0] != tasks[1] || tasks != self.own_tasks;
         self.own_tasks = tasks;
-        self.before_notes.clone_from(&self.counters);
-        let mut has_moved = false;
-        notes.between(self.looked_at, at, |note| {
-            self.next_counters.clone_from(&note.counters);
-            has_moved |= self.note_counters(runtime, note.at).0;
-        });
-        runtime.read_counters(&mut self.next_counters);
-        let (has_moved_now, is_vague) = self.note_counters(runtime, at);
-        has_moved |= has_moved_now;
-        self.is_vague = is_vague || !has_moved && self.is_vague;
-        let goes_on = (is_own || made > 0) && self.note_turns(runtime);
-        let did_more = || made == 0 || runtime_notes::did_more(&self.before_notes, &self.counters, made);
-        if has_moved && !is_own && did_more() || goes_on {
-            (self.active_at, self.settled_at, self.settle_ns) = (at, at, FIRST_SETTLE_NS);
-        }
-    }
-
-    /// Takes the next counters for those of `at`. Returns whether a worker has moved, and whether nobody knows since when one of these is awake.
-    fn note_counters(&mut self, runtime: &WatchedRuntime, at: Ticks) -> (bool, bool) {
-        let counters = std::mem::take(&mut self.next_counters);
+        let mut counters = std::mem::take(&mut self.next_counters);
+        runtime.read_counters(&mut counters);
         self.still.resize(counters.len(), StillWorker::moved(at));
         self.hidden_polls.resize(counters.len(), HiddenPolls::default());
         let (mut has_moved, mut is_vague) = (false, false);
@@ -301,7 +262,11 @@ impl Looks {
             self.still[index] = StillWorker::moved(moved_at.unwrap_or(at)).after(before);
         }
         self.next_counters = std::mem::replace(&mut self.counters, counters);
-        (has_moved, is_vague)
+        self.is_vague = is_vague || !has_moved && self.is_vague;
+        let goes_on = is_own && self.note_turns(runtime);
+        if has_moved && !is_own || goes_on {
+            (self.active_at, self.settled_at, self.settle_ns) = (at, at, FIRST_SETTLE_NS);
+        }
     }
 
     /// Returns when a worker moved that a look found with these counters; `None` where nobody knows.
@@ -344,23 +309,6 @@ impl Looks {
         if can_ask && self.still.iter().any(is_still) {
             self.asks.send(runtime);
         }
-    }
-
-    /// Tells whether a worker is awake that has been in one task for some time.
-    fn are_some_still(&self, at: Ticks) -> bool {
-        let is_still = |(index, worker): (usize, &StillWorker)| {
-            self.is_awake(index) && !self.is_within(runtime_notes::STILL_NS, worker.moved_at(), at)
-        };
-        self.still.iter().enumerate().any(is_still)
-    }
-
-    /// Has the runtime make notes from now on for a while. Returns false where it cannot.
-    fn renew_notes(&mut self, runtime: &Arc<WatchedRuntime>) -> bool {
-        // What is to be told sooner is looked for by the agent.
-        let warning_ns = runtime.with_page(|page| page.page().control().warning_ns()).unwrap_or(u64::MAX);
-        self.alarm.get_or_insert_with(|| runtime.notes.kept_alarm());
-        let is_enough = warning_ns >= NOTED_WARNING_NS && self.timers.has_found();
-        is_enough && note_task::renew(runtime, &self.clock)
     }
 
     /// Has the workers visited that have no page; the more rarely, the longer one is not met, as visits cost the others a
@@ -442,7 +390,27 @@ impl Looks {
             return true;
         }
         self.beat_at = at;
-        beat.send(runtime, &self.clock);
+        let clock = self.clock.clone();
+        let due_at = clock.now().0 + clock.scale().ticks(BEAT.as_nanos() as u64);
+        beat.may_be_left.store(false, Ordering::Relaxed);
+        beat.due.store(due_at, Ordering::Release);
+        let (mut task, of) = (runtime.begin_task(), TimerGuard(beat.clone()));
+        runtime.handle.spawn(async move {
+            let (end, runtime) = (of, task.begin());
+            worker_page::turn(runtime);
+            // Until now the task has waited for a worker: no timer was late.
+            let due_at = clock.now().0 + clock.scale().ticks(BEAT.as_nanos() as u64);
+            end.0.due.store(due_at, Ordering::Release);
+            tokio::time::sleep(BEAT).await;
+            let late_ns = clock.ns_between(Ticks(due_at), clock.now());
+            if !end.0.may_be_left.load(Ordering::Relaxed) {
+                runtime.with_page(|page| page.probe_waited(late_ns.saturating_sub(TIMER_NS), BEAT_EVERY_NS));
+            }
+            match runtime.is_hooked {
+                true => worker_page::turn(runtime),
+                false => bear_witness(runtime, &clock),
+            }
+        });
         true
     }
 
@@ -564,5 +532,14 @@ impl Looks {
         }
         self.seen.busy_since = busy_since;
         self.seen
+    }
+}
+
+/// The timer came, or its task was dropped.
+struct TimerGuard(Arc<Beat>);
+
+impl Drop for TimerGuard {
+    fn drop(&mut self) {
+        self.0.due.store(0, Ordering::Release);
     }
 }

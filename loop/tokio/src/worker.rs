@@ -9,9 +9,7 @@ use crate::description::Tier;
 use crate::epoll_wait::own_thread;
 use crate::hidden_polls::{BusyPeriod, HiddenPolls};
 use crate::runtime::{Member, WatchedRuntime};
-use crate::runtime_notes;
-use crate::still_worker::CALM_LOOK_NS;
-use loopscope_probe::observer::{Observed, Observer, Sighting};
+use loopscope_probe::observer::{Observer, Sighting};
 use loopscope_probe::{Clock, Ticks};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -19,8 +17,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 /// The agent looks this often at a worker that was attached to and is busy, in nanoseconds: a busy period begins so
 /// much late, and a stall is to be told within 10 ms. Most of a look's cost is to wake the agent.
 const LOOK_NS: u64 = 9_500_000;
-/// So often while its runtime makes notes, as often as the agent else looks.
-const NOTED_LOOK_NS: u64 = CALM_LOOK_NS;
 /// A worker of which is not known when it was busy, or who runs it, is looked at this often, in nanoseconds.
 const TURN_LOOK_NS: u64 = 10_000_000;
 /// A worker with hooks rings when it wakes. A busy period that is so old at a look is looked at so soon again, in nanoseconds: the
@@ -70,8 +66,6 @@ pub(crate) struct Worker {
 struct Watched {
     activity: Activity,
     clock: Clock,
-    /// When it was last looked at, if it is attached to.
-    looked_at: Ticks,
     /// When it was last seen awake or moving.
     active_at: Ticks,
     /// The period in which the counters contradicted the thread.
@@ -90,9 +84,7 @@ impl Worker {
         let now = clock.now();
         let activity = Activity::new(clock.scale(), now, counters);
         let hidden_polls = HiddenPolls::default();
-        let (looked_at, active_at) = (now, now);
-        let watched =
-            Watched { activity, clock, looked_at, active_at, contradicted: 0, counters, hidden_polls };
+        let watched = Watched { activity, clock, active_at: now, contradicted: 0, counters, hidden_polls };
         Worker {
             runtime,
             tier,
@@ -224,9 +216,10 @@ impl Worker {
     /// A worker that tells nothing: its counters tell when it was busy.
     fn look_at_silent(&self, index: usize, at: Ticks) -> Sighting {
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        let was_awake = watched.activity.is_awake();
+        let (counters, was_awake) = (self.runtime.counters(index), watched.activity.is_awake());
         let is_driven = self.runtime.is_driven();
-        let (before, ended_unseen) = self.look_with_notes(&mut watched, index, at, is_driven);
+        watched.counters = counters;
+        let before = watched.activity.look(at, counters, is_driven, self.turned_at());
         let moved_at = before.parked_since.max(before.busy_since);
         if moved_at > watched.active_at {
             watched.active_at = moved_at;
@@ -236,44 +229,10 @@ impl Worker {
             self.suspect(&watched, quiet_ns);
         }
         let is_recent = watched.activity.is_awake() || quiet_ns < RECENT_NS;
-        let is_noted = self.runtime.notes.alarm(at).is_some();
-        // One that stays in one task for long may be blocked: its end is told as soon as that of others.
-        let is_still = before.busy_since != Ticks::NONE
-            && watched.clock.ns_between(before.busy_since, at) >= runtime_notes::STILL_NS;
-        let again_ns = match is_recent {
-            true if is_noted && !is_still => NOTED_LOOK_NS,
-            true => LOOK_NS,
-            false => 0,
-        };
-        let sighting = Sighting::nothing().observed(before).again_within(again_ns);
+        let sighting = Sighting::nothing().observed(before).again_within(if is_recent { LOOK_NS } else { 0 });
         // What was taken for a busy period of a thread that had left was none.
-        let was_none = ended_unseen || was_awake && !is_driven;
+        let was_none = watched.activity.ended_unseen() || was_awake && !is_driven;
         if was_none { sighting.turn(at.0) } else { sighting }
-    }
-
-    /// Takes the looks that the runtime made itself since the last one, and one of now. Returns what is seen, and whether a busy period
-    /// has ended of which little was.
-    fn look_with_notes(
-        &self,
-        watched: &mut Watched,
-        index: usize,
-        at: Ticks,
-        is_driven: bool,
-    ) -> (Observed, bool) {
-        let turned_at = self.turned_at();
-        let looked_at = std::mem::replace(&mut watched.looked_at, at);
-        let mut ended_unseen = false;
-        self.runtime.notes.between(looked_at, at, |note| {
-            if let Some(counters) = note.counters.get(index) {
-                let turned_at = if turned_at < note.at { turned_at } else { Ticks::NONE };
-                watched.activity.look(note.at, *counters, is_driven, turned_at);
-                ended_unseen |= watched.activity.ended_unseen();
-            }
-        });
-        let counters = self.runtime.counters(index);
-        watched.counters = counters;
-        let seen = watched.activity.look(at, counters, is_driven, turned_at);
-        (seen, ended_unseen || watched.activity.ended_unseen())
     }
 
     /// It seems stuck, for so long: whether its runtime is there at all is asked now and then. Of several workers another one

@@ -10,7 +10,7 @@ use loopscope_probe::Clock;
 use std::io::Write;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
-use support::{Block, DEADLINE, Flavor, KINDS, Running, Tier, agent, shared, stalls, turn, until, workers};
+use support::{Block, DEADLINE, Flavor, KINDS, Running, Tier, agent, stalls, turn, until, workers};
 use tokio::io::AsyncReadExt;
 use tokio::runtime::Handle;
 
@@ -46,26 +46,6 @@ fn nobody_wakes_while_all_is_parked() {
         let name = format!("silent {tier:?} {flavor:?}");
         let running = Running::start(tier, flavor, &name);
         running.wait_for_workers(&name, if flavor == Flavor::Multi { 2 } else { 1 });
-        wait_for_silence(&running.handle, PERIOD, WAKES_MAX);
-    }
-}
-
-#[test]
-fn a_runtime_that_noted_its_own_workers_is_silent_once_it_has_nothing_to_do() {
-    let _turn = turn();
-    let _agent = agent(100);
-    for (tier, flavor) in KINDS {
-        let name = format!("over {tier:?} {flavor:?}");
-        let running = Running::start(tier, flavor, &name);
-        running.wait_for_workers(&name, if flavor == Flavor::Multi { 2 } else { 1 });
-        let busy = running.handle.spawn(async {
-            loop {
-                tokio::time::sleep(Duration::from_millis(3)).await;
-            }
-        });
-        let page = shared(&name);
-        until("timers of ours", || page.page().snapshot(page.clock()).lag.count() > 20);
-        busy.abort();
         wait_for_silence(&running.handle, PERIOD, WAKES_MAX);
     }
 }
