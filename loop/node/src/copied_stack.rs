@@ -120,6 +120,15 @@ where
         function.and_then(&self.object_of)
     }
 
+    /// Returns the function of a script that has this frame, if it was called from this place, which V8's own walk tells: a function that
+    /// begins has not made its frame yet, and the frame is that of who called it.
+    pub(crate) fn called_from(&self, frame: u64, place: u64) -> Option<JsFrame> {
+        let outer = self.word(frame)?;
+        let is_from =
+            self.word(frame.wrapping_add(WORD)) == Some(place) || self.bytecode(outer) == Some(place);
+        if is_from { self.function_of_frame(frame) } else { None }
+    }
+
     fn word(&self, address: u64) -> Option<u64> {
         let offset = usize::try_from(address.checked_sub(self.copy.sp)?).ok()?;
         let word = self.copy.bytes.get(offset..)?.first_chunk::<8>()?;
@@ -363,5 +372,25 @@ mod tests {
         };
         assert_eq!(functions(true), [Some("6001".to_owned()), Some("5001".to_owned())]);
         assert_eq!(functions(false), Vec::<Option<String>>::new());
+    }
+
+    #[test]
+    fn the_function_that_runs_has_the_frame_that_was_called_from_the_place_that_v8_tells() {
+        let mut made = Made::new();
+        made.enter().interpreted(0x180, 20).javascript(0x50_0010).javascript(0x1040);
+        let bytes: Vec<u8> = made.words.iter().rev().flat_map(|word| word.to_ne_bytes()).collect();
+        let copy = StackCopy::new(TOP - bytes.len() as u64, bytes);
+        let object_of = |word: u64| {
+            let function = format!("{word:x}");
+            Some(JsFrame { function, script: "/app.js".into(), ..JsFrame::default() })
+        };
+        let (is_bytecode, is_native) = (|_| false, |_| false);
+        let stack = CopiedStack { copy: &copy, function_of: |_| None, object_of, is_bytecode, is_native };
+        let [interpreted, outer, inner] =
+            [0, 1, 2].map(|number: usize| made.calls[made.calls.len() - 3 + number].1);
+        let _ = interpreted;
+        assert!(stack.called_from(inner, 0x1040).is_some(), "by compiled code");
+        assert!(stack.called_from(outer, 0x2001 + 20).is_some(), "by the interpreter");
+        assert_eq!(stack.called_from(outer, 0x1040), None, "it has called what begins");
     }
 }

@@ -70,10 +70,14 @@ impl Found {
             if !addresses.is_empty() {
                 let mut names = by_code(&stack.names_at(addresses));
                 // V8's own code that has no frame stands in that of who called it, whom V8's walk misses then.
-                let frame = sys::sample_frame(moment.foreign.as_deref()).filter(|_| is_v8s_own(&names));
-                if let Some(caller) = frame.and_then(|frame| stack.function_of_frame(frame)) {
-                    names[0] = Some(caller);
-                }
+                let frame = sys::sample_frame(moment.foreign.as_deref()).unwrap_or_default();
+                let missing = match (&names[0], addresses) {
+                    _ if is_v8s_own(&names) => stack.function_of_frame(frame),
+                    // Where it runs is not on the stack, and its frame is.
+                    (None, [_, caller, ..]) => stack.called_from(frame, *caller),
+                    _ => None,
+                };
+                names[0] = missing.or(names[0].take());
                 let is_whole = heap.is_some() || !is_v8s_own(&names);
                 return found(names, is_whole);
             }

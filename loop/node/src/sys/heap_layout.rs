@@ -78,11 +78,8 @@ fn expect(name: &str, expected: i32) -> Result<(), Missing> {
     }
 }
 
-/// Finds the layout of this process's V8.
-///
-/// # Errors
-/// V8 has something else there, or does not say.
-fn find() -> Result<HeapLayout, Missing> {
+/// Checks what is taken for the same in all versions.
+fn expect_all() -> Result<(), Missing> {
     for (name, expected) in [
         ("HeapObjectTag", 1),
         ("SmiTag", 0),
@@ -103,6 +100,15 @@ fn find() -> Result<HeapLayout, Missing> {
     ] {
         expect(name, expected)?;
     }
+    Ok(())
+}
+
+/// Finds the layout of this process's V8.
+///
+/// # Errors
+/// V8 has something else there, or does not say.
+fn find() -> Result<HeapLayout, Missing> {
+    expect_all()?;
     let scope_head = offset(&["scopeinfo_idx_first_vars"])?;
     if ![3, 5].contains(&scope_head) {
         return Err(Missing(format!("v8dbg_scopeinfo_idx_first_vars is {scope_head}")));
