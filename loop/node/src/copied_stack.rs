@@ -29,7 +29,7 @@ const STACK_BYTES: u64 = 8 << 20;
 /// V8's own function in which an interpreted function runs.
 pub(crate) const INTERPRETER: &str = "InterpreterEntryTrampoline";
 
-/// A function that was open: where it was, as V8's own walk tells it, and its name, unless V8 did not tell of its code.
+/// A function that was open: where it was, as V8's own walk tells it, and its name, where that is known.
 pub(crate) type OpenFunction = (u64, Option<JsFrame>);
 
 /// A copy, and what is known of the code that ran.
@@ -157,7 +157,7 @@ where
         }
         // V8's own code is told as built in, or is that of Node's file, as C++ is.
         let is_own = is_in_interpreter || (self.is_native)(place);
-        let object = || self.word(frame.wrapping_sub(FUNCTION)).and_then(&self.object_of);
+        let object = || self.function_of_frame(frame);
         let bytecode = self.bytecode(frame);
         let interpreted = bytecode.and_then(&self.function_of).filter(|function| !function.script.is_empty());
         match bytecode {

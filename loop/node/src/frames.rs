@@ -14,8 +14,8 @@
 //!
 //! Lines of scripts that have source maps are those of what a person wrote.
 //!
-//! Before the first stall there is no map of V8's code, or one of new code only, where loopscope came before the program: the
-//! interrupt makes it whole, and a sample is named then, unless the interrupt says all.
+//! A sample is named by what V8 told of its code, and else by V8's heap (`found`), before the loop answers: what is known then is told
+//! early. Only where that is nothing, and for flamegraphs, an interrupt makes the map of V8's code whole.
 
 use crate::code_map::{CodeMap, JsFrame};
 use crate::copied_stack::INTERPRETER;

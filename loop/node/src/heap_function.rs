@@ -112,21 +112,23 @@ impl<'a> Heap<'a> {
         Some(JsFrame { function: scope.name, script: script_name, line, column, is_start })
     }
 
-    fn word(&self, address: u64) -> Option<u64> {
-        let mut bytes = [0; 8];
-        (self.read)(address, &mut bytes).then(|| u64::from_ne_bytes(bytes))
+    fn bytes<const N: usize>(&self, address: u64) -> Option<[u8; N]> {
+        let mut bytes = [0; N];
+        (self.read)(address, &mut bytes).then_some(bytes)
     }
 
     /// Returns a field of an object, whose address has its lowest bit set.
     fn field(&self, object: u64, offset: u64) -> Option<u64> {
-        if object.is_multiple_of(2) { None } else { self.word((object - 1).wrapping_add(offset)) }
+        if object.is_multiple_of(2) {
+            None
+        } else {
+            self.bytes((object - 1).wrapping_add(offset)).map(u64::from_ne_bytes)
+        }
     }
 
     fn type_of(&self, object: u64) -> Option<u16> {
         let map = self.field(object, self.layout.map).filter(|map| map % 2 == 1)?;
-        let mut bytes = [0; 2];
-        (self.read)((map - 1).wrapping_add(self.layout.map_type), &mut bytes)
-            .then(|| u16::from_ne_bytes(bytes))
+        self.bytes((map - 1).wrapping_add(self.layout.map_type)).map(u16::from_ne_bytes)
     }
 
     fn is_of(&self, object: u64, kind: u16) -> Option<()> {
@@ -171,9 +173,8 @@ impl<'a> Heap<'a> {
     }
 
     fn length(&self, string: u64) -> Option<u64> {
-        let mut bytes = [0; 4];
         let address = (string - 1).wrapping_add(self.layout.string_length);
-        (self.read)(address, &mut bytes).then(|| u64::from(u32::from_ne_bytes(bytes)))
+        self.bytes(address).map(|bytes| u64::from(u32::from_ne_bytes(bytes)))
     }
 
     /// Tells whether this word is the bytecode of a function.

@@ -1,7 +1,7 @@
 //! V8's events of new and moved code, into the map of this thread's isolate.
 //!
-//! At the first stall that needs names V8 is asked for the code that there is. For that it goes through all objects of the heap, on the
-//! thread of a loop that is late already: 4 to 6 ms of processor time for 10 MB of small objects. So of a large heap only what was
+//! For flamegraphs, and where a stall's function is not known otherwise, V8 is asked for the code that there is. For that it goes
+//! through all objects of the heap, on the loop's thread: 4 to 6 ms of processor time for 10 MB of small objects. So of a large heap only what was
 //! followed is known. Where loopscope comes before the program, that is all but Node's own: new code is followed from the start
 //! then, which takes 0.9 us for each function that is compiled, once, and collections no longer (Node 20 and 24, two processors).
 //!

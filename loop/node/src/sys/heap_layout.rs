@@ -118,10 +118,9 @@ fn find() -> Result<HeapLayout, Missing> {
     if offset(&["class_Script__line_ends__Object"])? != script_name + 40 {
         return Err(Missing("a script of V8 has other fields".to_owned()));
     }
-    let function_type = kind(&["type_JSFunction__JS_FUNCTION_TYPE"])?;
     let first_function = kind(&["FirstJSFunctionType", "type_JSFunction__JS_FUNCTION_TYPE"])?;
     // Where V8 does not say which is the last, there are as many as in the versions that do.
-    let last_function = kind(&["LastJSFunctionType"]).unwrap_or(function_type + FUNCTION_TYPES);
+    let last_function = kind(&["LastJSFunctionType"]).unwrap_or(first_function + FUNCTION_TYPES);
     Ok(HeapLayout {
         map: offset(&["class_HeapObject__map__Map"])?,
         map_type: offset(&["class_Map__instance_type__uint16_t"])?,
