@@ -10,7 +10,9 @@ use loopscope_probe::Clock;
 use std::io::Write;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
-use support::{Block, DEADLINE, Flavor, KINDS, Running, Tier, agent, stalls, turn, until, workers};
+use support::{
+    Block, DEADLINE, Flavor, KINDS, Running, Tier, agent, turn, until, until_block_is_told, workers,
+};
 use tokio::io::AsyncReadExt;
 use tokio::runtime::Handle;
 
@@ -67,7 +69,6 @@ fn block_after_silence(agent: &Agent, running: &Running, name: &str, by: By) -> 
         tell.send(Clock::real().now()).unwrap();
         act();
     };
-    let before = stalls(agent, name);
     let (mut asks, answers) = pair();
     match by {
         By::AnotherThread => {
@@ -92,7 +93,7 @@ fn block_after_silence(agent: &Agent, running: &Running, name: &str, by: By) -> 
     }
     let begun = told.recv_timeout(DEADLINE).unwrap();
     block.wait_until_begun();
-    until(&format!("the block of {name} by {by:?}"), || stalls(agent, name) > before);
+    until_block_is_told(agent, name);
     let clock = Clock::real();
     let seen = workers(name)
         .iter()

@@ -6,7 +6,10 @@ use loopscope_agent::{Agent, Incident};
 use loopscope_probe::Clock;
 use std::sync::Arc;
 use std::time::Duration;
-use support::{Block, Flavor, KINDS, Running, Tier, agent, shared, spin, stalls, turn, until};
+use support::{
+    Block, Flavor, KINDS, Running, Tier, agent, has_block, shared, spin, stalls, turn, until,
+    until_block_is_told,
+};
 
 #[test]
 fn a_block_is_told_while_it_lasts_with_its_line_and_then_is_over() {
@@ -17,23 +20,16 @@ fn a_block_is_told_while_it_lasts_with_its_line_and_then_is_over() {
         let running = Running::start(tier, flavor, &name);
         running.wait_for_workers(&name, if flavor == Flavor::Multi { 2 } else { 1 });
         for round in 1..=3 {
-            let before = stalls(&agent, &name);
             let (block, act) = Block::new();
             running.handle.spawn(async move { act() });
             block.wait_until_begun();
-            until(&format!("the block of {name}"), || stalls(&agent, &name) > before);
-            let newest = || agent.incidents().into_iter().find(|one| one.group == name && !one.is_over);
-            until("the stack", || newest().is_some_and(|one| !one.stacks.is_empty()));
-            let incident = newest().unwrap();
-            assert!(!incident.is_over, "{name}: told while it lasts");
-            let told = format!("{incident:?}");
-            assert!(told.contains("block_here"), "{name}, round {round}: {told}");
+            until_block_is_told(&agent, &name);
             block.release();
             until("its end", || agent.incidents().iter().all(|one| one.is_over));
             // Others use this machine: a thread that had no processor for so long is an incident, too, and not of this block.
             let incidents = agent.incidents();
             let of_blocks = incidents.iter().filter(|one| one.group == name);
-            let of_blocks = of_blocks.filter(|one| format!("{:?}", one.stacks).contains("block_here"));
+            let of_blocks = of_blocks.filter(|one| has_block(one));
             assert_eq!(of_blocks.count(), round, "{name}: one block is one incident");
         }
     }

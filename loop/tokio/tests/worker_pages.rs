@@ -8,7 +8,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use support::{
-    Block, DEADLINE, Flavor, KINDS, Running, Tier, agent, builder, stalls, turn, until, watched, workers,
+    Block, DEADLINE, Flavor, KINDS, Running, Tier, agent, builder, stalls, turn, until, until_block_is_told,
+    watched, workers,
 };
 use tokio::runtime::Runtime;
 
@@ -58,7 +59,6 @@ fn a_worker_that_hands_its_work_over_is_retired_and_is_no_endless_stall() {
             running.poke();
             labels(&name).contains(&format!("{name}/2"))
         });
-        let before = stalls(&agent, &name);
         until("the end of what was told meanwhile", || agent.incidents().iter().all(|one| one.is_over));
         until("the end of the page of the thread that handed over", || {
             running.poke();
@@ -69,7 +69,7 @@ fn a_worker_that_hands_its_work_over_is_retired_and_is_no_endless_stall() {
         let (block, act) = Block::new();
         running.handle.spawn(async move { act() });
         block.wait_until_begun();
-        until("a block afterwards", || stalls(&agent, &name) > before);
+        until_block_is_told(&agent, &name);
         block.release();
     }
 }

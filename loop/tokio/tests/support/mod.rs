@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
-use loopscope_agent::{Agent, Listen};
+use loopscope_agent::{Agent, Incident, Listen};
 use loopscope_probe::Clock;
 use loopscope_probe::raw::registry::{self, LocalPage};
 use loopscope_tokio::Watch;
@@ -209,6 +209,28 @@ pub fn workers(name: &str) -> Vec<LocalPage> {
 /// Returns how many incidents there are of a runtime's workers.
 pub fn stalls(agent: &Agent, name: &str) -> usize {
     agent.incidents().iter().filter(|one| one.group == name).count()
+}
+
+/// Waits until it is told, while it lasts, that a worker of this runtime is in a [`Block`]. Where others have the processors, the
+/// worker may have waited for one for a threshold before its task began: then one incident tells of both, and its second stack of the
+/// block.
+pub fn until_block_is_told(agent: &Agent, name: &str) -> Arc<Incident> {
+    let is_it = |one: &Arc<Incident>| one.group == name && !one.is_over && has_block(one);
+    let begun = Instant::now();
+    loop {
+        let incidents = agent.incidents();
+        if let Some(told) = incidents.iter().find(|one| is_it(one)) {
+            return told.clone();
+        }
+        let pages: Vec<String> = workers(name).iter().map(|page| page.label().to_owned()).collect();
+        assert!(begun.elapsed() < DEADLINE, "the block of {name} was not told; {pages:?}, {incidents:#?}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Tells whether a stack of the incident is that of a [`Block`].
+pub fn has_block(incident: &Incident) -> bool {
+    format!("{:?}", incident.stacks).contains("block_here")
 }
 
 /// A task that blocks its thread until it is let go.
