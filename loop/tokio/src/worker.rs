@@ -9,6 +9,7 @@ use crate::description::Tier;
 use crate::epoll_wait::own_thread;
 use crate::hidden_polls::{BusyPeriod, HiddenPolls};
 use crate::runtime::{Member, WatchedRuntime};
+use crate::worker_index::Candidates;
 use loopscope_probe::observer::{Observer, Sighting};
 use loopscope_probe::{Clock, Ticks};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
@@ -17,7 +18,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 /// The agent looks this often at a worker that was attached to and is busy, in nanoseconds: a busy period begins so
 /// much late, and a stall is to be told within 10 ms. Most of a look's cost is to wake the agent.
 const LOOK_NS: u64 = 9_500_000;
-/// A worker of which is not known when it was busy, or who runs it, is looked at this often, in nanoseconds.
+/// A worker of which is not known when it was busy, which one it is, or who runs it, is looked at this often, in nanoseconds.
 const TURN_LOOK_NS: u64 = 10_000_000;
 /// A worker with hooks rings when it wakes. A busy period that is so old at a look is looked at so soon again, in nanoseconds: the
 /// nearer the looks, the better is known when its hidden polls were. A younger one will most likely be over by then; where it is
@@ -74,6 +75,8 @@ struct Watched {
     counters: Counters,
     /// Of a worker with hooks.
     hidden_polls: HiddenPolls,
+    /// Of one whose number is not known.
+    candidates: Candidates,
 }
 
 impl Worker {
@@ -83,8 +86,9 @@ impl Worker {
         let counters = index.map(|index| runtime.counters(index)).unwrap_or_default();
         let now = clock.now();
         let activity = Activity::new(clock.scale(), now, counters);
-        let hidden_polls = HiddenPolls::default();
-        let watched = Watched { activity, clock, active_at: now, contradicted: 0, counters, hidden_polls };
+        let (hidden_polls, candidates) = Default::default();
+        let watched =
+            Watched { activity, clock, active_at: now, contradicted: 0, counters, hidden_polls, candidates };
         Worker {
             runtime,
             tier,
@@ -187,6 +191,21 @@ impl Worker {
             self.suspect(&watched, watched.clock.ns_between(period.began, at));
         }
         self.hidden_polls(&mut watched, at, period)
+    }
+
+    /// A worker that tells when it parks, and of which nobody knows which one it is: before Tokio 1.54, where another one was awake, or
+    /// had not begun, at each of its hooks so far. Looks for polls of all that it may be.
+    fn look_at_unknown(&self, at: Ticks) -> Sighting {
+        let Some((period, _)) = self.period_now() else { return Sighting::nothing() };
+        let counters = self.runtime.all_counters();
+        fence(Ordering::Acquire);
+        let sighting = Sighting::nothing().again_within(TURN_LOOK_NS);
+        if self.period.load(Ordering::Relaxed) != period.number {
+            return sighting;
+        }
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let may_have_polled = watched.candidates.look(period.number, &counters);
+        if may_have_polled { sighting.turn(at.0) } else { sighting }
     }
 
     /// Returns the busy period that the thread is in, and its worker's parks when it began; `None` while it waits, or between two.
@@ -294,8 +313,7 @@ impl Observer for Worker {
         match (self.tier, self.index()) {
             (Tier::Hooked, Some(index)) => self.look_at_hooked(index, at),
             (Tier::Observed, Some(index)) => self.look_at_silent(index, at),
-            // Which worker it is, is not known: each look is taken for a hidden poll, so that a task that yields is no stall.
-            (Tier::Hooked, None) => Sighting::nothing().turn(at.0).again_within(TURN_LOOK_NS),
+            (Tier::Hooked, None) => self.look_at_unknown(at),
             (Tier::Observed | Tier::Root, _) => Sighting::nothing(),
         }
     }

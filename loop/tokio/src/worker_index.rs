@@ -43,6 +43,38 @@ pub(crate) fn search(
     }
 }
 
+/// Which workers a thread may be whose number is not known, in one of its busy periods.
+///
+/// A worker does not park within its busy period. So whoever has parked since is another one, and where one of those that are left
+/// has polled its driver, the thread may have.
+#[derive(Debug, Default)]
+pub(crate) struct Candidates {
+    period: u64,
+    left: Vec<(usize, Counters)>,
+}
+
+impl Candidates {
+    /// Takes a look at all workers in the busy period of this number. Returns whether the thread may have polled its driver since the
+    /// look before; at the first look of a period nobody knows, and where nobody is left, its work is another thread's by now.
+    pub(crate) fn look(&mut self, period: u64, now: &[Counters]) -> bool {
+        if self.period != period {
+            let awake = now.iter().copied().enumerate().filter(|(_, counters)| !counters.is_parked());
+            *self = Candidates { period, left: awake.collect() };
+            return true;
+        }
+        let mut has_polled = false;
+        self.left.retain_mut(|(index, last)| {
+            let Some(counters) = now.get(*index).filter(|counters| counters.parks == last.parks) else {
+                return false;
+            };
+            has_polled |= counters.busy_ns != last.busy_ns;
+            *last = *counters;
+            true
+        });
+        has_polled || self.left.is_empty()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,5 +104,32 @@ mod tests {
             Counters { parks: 2, busy_ns: if index == 0 { reads.get() } else { 0 } }
         };
         assert_eq!(search(2, moving, |_| false, || true), Some(1), "the other polls its driver");
+    }
+
+    #[test]
+    fn a_thread_that_may_be_several_workers_has_polled_where_one_of_them_has() {
+        let of = |words: &[(u64, u64)]| -> Vec<Counters> {
+            words.iter().map(|(parks, busy_ns)| Counters { parks: *parks, busy_ns: *busy_ns }).collect()
+        };
+        let mut candidates = Candidates::default();
+        let looks: &[(u64, &[(u64, u64)], bool)] = &[
+            (7, &[(2, 7), (0, 0), (5, 3)], true),
+            // It is blocked; the third is another one, which was parked when its period began.
+            (7, &[(2, 7), (0, 0), (6, 4)], false),
+            // The second has begun to run, and parked: it was another one.
+            (7, &[(2, 7), (1, 0), (6, 9)], false),
+            (7, &[(2, 7), (2, 5), (6, 9)], false),
+            (7, &[(2, 9), (2, 5), (6, 9)], true),
+            (7, &[(2, 9), (2, 5), (6, 9)], false),
+            // Its work is another thread's.
+            (7, &[(4, 9), (2, 5), (6, 9)], true),
+            (9, &[(4, 9), (2, 5), (6, 9)], true),
+            (9, &[(4, 9), (2, 5), (6, 9)], false),
+            (9, &[(4, 9), (2, 6), (6, 9)], true),
+            (9, &[(4, 9)], false),
+        ];
+        for (number, (period, now, has_polled)) in looks.iter().enumerate() {
+            assert_eq!(candidates.look(*period, &of(now)), *has_polled, "look {number}");
+        }
     }
 }

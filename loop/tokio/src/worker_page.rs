@@ -175,9 +175,9 @@ impl WorkerPage {
 
     #[inline(always)]
     fn unpark_now(&mut self) {
-        let index = self.worker.index().or_else(|| self.worker.identify());
         // A second time without a park between them is a hook that ran without one.
         if !self.is_busy {
+            let index = self.worker.index().or_else(|| self.worker.identify());
             self.begin_period(index, self.writer.clock().now());
         }
     }

@@ -11,7 +11,8 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 use support::{
-    Block, DEADLINE, Flavor, KINDS, Running, Tier, agent, turn, until, until_block_is_told, workers,
+    Block, DEADLINE, Flavor, KINDS, Running, Tier, agent, turn, until, until_block_is_told, until_over,
+    workers,
 };
 use tokio::io::AsyncReadExt;
 use tokio::runtime::Handle;
@@ -93,7 +94,7 @@ fn block_after_silence(agent: &Agent, running: &Running, name: &str, by: By) -> 
     }
     let begun = told.recv_timeout(DEADLINE).unwrap();
     block.wait_until_begun();
-    until_block_is_told(agent, name);
+    let told = until_block_is_told(agent, name);
     let clock = Clock::real();
     let seen = workers(name)
         .iter()
@@ -105,7 +106,7 @@ fn block_after_silence(agent: &Agent, running: &Running, name: &str, by: By) -> 
         .min()
         .unwrap();
     block.release();
-    until("its end", || agent.incidents().iter().all(|one| one.is_over));
+    until_over(agent, &told);
     clock.ns_between(begun, loopscope_probe::Ticks(seen.max(begun.0)))
 }
 

@@ -4,11 +4,12 @@ mod support;
 
 use loopscope_agent::{Agent, Incident};
 use loopscope_probe::Clock;
-use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use support::{
     Block, Flavor, KINDS, Running, Tier, agent, has_block, shared, spin, stalls, turn, until,
-    until_block_is_told,
+    until_block_is_told, until_over,
 };
 
 #[test]
@@ -23,9 +24,9 @@ fn a_block_is_told_while_it_lasts_with_its_line_and_then_is_over() {
             let (block, act) = Block::new();
             running.handle.spawn(async move { act() });
             block.wait_until_begun();
-            until_block_is_told(&agent, &name);
+            let told = until_block_is_told(&agent, &name);
             block.release();
-            until("its end", || agent.incidents().iter().all(|one| one.is_over));
+            until_over(&agent, &told);
             // Others use this machine: a thread that had no processor for so long is an incident, too, and not of this block.
             let incidents = agent.incidents();
             let of_blocks = incidents.iter().filter(|one| one.group == name);
@@ -33,6 +34,44 @@ fn a_block_is_told_while_it_lasts_with_its_line_and_then_is_over() {
             assert_eq!(of_blocks.count(), round, "{name}: one block is one incident");
         }
     }
+}
+
+/// Before Tokio 1.54 a thread finds by the counters which worker it is, and finds nothing while two may be: here the other one has been
+/// in its first task from the beginning.
+#[test]
+fn a_block_is_told_also_where_nobody_knows_which_worker_it_is() {
+    let _turn = turn();
+    let agent = agent(60);
+    let hooks = loopscope_tokio::hooks("unknown");
+    let (park, unpark, stop) = (hooks.clone(), hooks.clone(), hooks);
+    let (start, started) = channel::<()>();
+    let started = Mutex::new(started);
+    let mut builder = support::builder(Flavor::Multi);
+    builder
+        .on_thread_start(move || {
+            let _ = started.lock().unwrap().recv_timeout(support::DEADLINE);
+        })
+        .on_thread_park(move || park.park())
+        .on_thread_unpark(move || unpark.unpark())
+        .on_thread_stop(move || stop.stop());
+    let runtime = builder.build().unwrap();
+    // Dropped before the runtime, which waits for its workers.
+    let (hold, held) = channel::<()>();
+    runtime.spawn(async move {
+        let _ = held.recv_timeout(support::DEADLINE);
+    });
+    drop(start);
+    let metrics = runtime.metrics();
+    until("the other one's wait", || (0..2).any(|worker| metrics.worker_park_unpark_count(worker) % 2 == 1));
+    for _ in 0..2 {
+        let (block, act) = Block::new();
+        runtime.spawn(async move { act() });
+        block.wait_until_begun();
+        let told = until_block_is_told(&agent, "unknown");
+        block.release();
+        until_over(&agent, &told);
+    }
+    drop(hold);
 }
 
 /// Returns the kinds to run with: all, or those the environment names, as "Attach Multi", for the long runs.

@@ -228,6 +228,14 @@ pub fn until_block_is_told(agent: &Agent, name: &str) -> Arc<Incident> {
     }
 }
 
+/// Waits until this incident is over, and all others. An agent that does not answer says nothing of either.
+pub fn until_over(agent: &Agent, told: &Incident) {
+    until("its end", || {
+        let incidents = agent.incidents();
+        incidents.iter().any(|one| one.id == told.id) && incidents.iter().all(|one| one.is_over)
+    });
+}
+
 /// Tells whether a stack of the incident is that of a [`Block`].
 pub fn has_block(incident: &Incident) -> bool {
     format!("{:?}", incident.stacks).contains("block_here")
