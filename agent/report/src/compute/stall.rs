@@ -61,6 +61,8 @@ pub struct StallWatch {
     counts: StallCounts,
     /// Of the page's count of ended stalls, how many are accounted for; `None` before the first look.
     accounted: Option<u64>,
+    /// Begin of the poll in which the page will count the stall that ended with it: a thread says first that it polls.
+    owed_in: Option<Ticks>,
     /// Where the recorder and the ring of iterations were at the last look.
     records_seen: u64,
     iterations_seen: u64,
@@ -148,13 +150,18 @@ impl StallWatch {
                 self.count_durations(cause, end.ns, 1);
             }
             self.accounted = self.accounted.map(|count| count.saturating_add(1));
+            let is_owed = self.accounted > Some(vitals.stalls_ended) && end.ns > page.control().warning_ns();
+            self.owed_in = is_owed.then_some(vitals.parked_since);
             turns.push(StallEvent::Ended(end));
         }
         // A stall under way may have ended since: the page counted it, and its end will be seen at the next look.
-        let known = self.accounted.unwrap_or(0).saturating_add(u64::from(self.episode.is_active()));
-        let missed = vitals.stalls_ended.saturating_sub(known);
+        let accounted = self.accounted.unwrap_or(0);
+        let missed =
+            vitals.stalls_ended.saturating_sub(accounted.saturating_add(u64::from(self.episode.is_active())));
         // A threshold that was raised during a stall leaves one that only the agent counted.
-        self.accounted = Some(self.accounted.unwrap_or(0).min(vitals.stalls_ended).saturating_add(missed));
+        let is_owed = self.owed_in == Some(vitals.parked_since) && vitals.busy_since == Ticks::NONE;
+        let counted = if is_owed { accounted } else { accounted.min(vitals.stalls_ended) };
+        self.accounted = Some(counted.saturating_add(missed));
         if missed > 0 {
             self.find_missed(missed, &ended, page, clock, vitals, turns);
         }

@@ -106,6 +106,34 @@ fn a_blocking_timer_is_told_while_it_blocks_and_when_it_ends() {
     assert_eq!((bench.look(), bench.watch.counts().active), (vec![], Default::default()));
 }
 
+/// A thread says that it polls, and counts the stall then; it may lose its processor in between.
+#[test]
+fn a_stall_that_the_page_counts_after_its_end_was_seen_is_one() {
+    for is_followed_by_another in [false, true] {
+        let mut bench = Bench::new();
+        let site = bench.site(Kind::Timer, "flush");
+        bench.writer.unpark(1);
+        bench.run(Kind::Timer, site, 150 * MS);
+        assert!(matches!(bench.look()[..], [StallEvent::Began(_)]));
+        bench.writer.park();
+        let clock = bench.writer.clock().clone();
+        let mut vitals = bench.writer.page().vitals_at(&clock, clock.now());
+        vitals.stalls_ended -= 1;
+        for expected in [&[150][..], &[]] {
+            assert_eq!(ends(&bench.watch.look(bench.writer.page(), &clock, &vitals)), expected);
+        }
+        if is_followed_by_another {
+            bench.writer.unpark(1);
+            bench.run(Kind::Timer, site, 120 * MS);
+            bench.writer.park();
+        }
+        let expected: &[u64] = if is_followed_by_another { &[120] } else { &[] };
+        assert_eq!(ends(&bench.look()), expected);
+        assert_eq!(bench.episodes().iter().sum::<u64>(), 1 + u64::from(is_followed_by_another));
+        assert_eq!(bench.look(), []);
+    }
+}
+
 #[test]
 fn a_microtask_flood_is_starvation() {
     let mut bench = Bench::new();
