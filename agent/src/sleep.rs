@@ -15,6 +15,9 @@ pub(crate) trait Waiting {
     fn is_idle(&self) -> bool;
     /// Answers everybody who asks. Returns false where waiting is over, because the agent is to end.
     fn answer(&mut self) -> bool;
+    /// Returns when it wants to be woken at the latest, a moment on the monotonic clock, because of what answers found; `None` where
+    /// they found nothing.
+    fn wants_sooner(&self) -> Option<Ticks>;
 }
 
 /// How the agent's thread sleeps and is woken.
@@ -52,9 +55,11 @@ impl Sleeper {
     }
 
     /// Waits until `due`, a moment on the monotonic clock, or until a loop goes on that its observer
-    /// has seen asleep; other loops do not wake the agent meanwhile. Lets `agent` answer requests.
-    pub(crate) fn wait_until(&self, due: Ticks, agent: &mut impl Waiting) {
-        while let Some(left) = left(due, self.clock.now()) {
+    /// has seen asleep; other loops do not wake the agent meanwhile. Lets `agent` answer requests, and waits no longer than
+    /// what these found allows.
+    pub(crate) fn wait_until<W: Waiting>(&self, due: Ticks, agent: &mut W) {
+        let earliest = |agent: &W| agent.wants_sooner().map_or(due, |sooner| sooner.min(due));
+        while let Some(left) = left(earliest(agent), self.clock.now()) {
             let woken = eventfd::wait(self.loops, &self.requests, left);
             if woken.by_request && !agent.answer() || woken.by_loop {
                 return;
@@ -64,16 +69,11 @@ impl Sleeper {
 
     /// Sleeps until a loop becomes busy, or until `due`. Does not sleep if a loop is busy once the flag is raised.
     /// Lets `agent` answer as [`Sleeper::wait_until`] does.
-    pub(crate) fn sleep_until(&self, due: Ticks, agent: &mut impl Waiting) {
+    pub(crate) fn sleep_until<W: Waiting>(&self, due: Ticks, agent: &mut W) {
         self.sleep_flag.about_to_sleep(self.barrier);
         if agent.is_idle() {
-            while let Some(left) = left(due, self.clock.now()) {
-                // A wake from before the flag was raised ends this at once, which costs one needless tick.
-                let woken = eventfd::wait(self.loops, &self.requests, left);
-                if woken.by_request && !agent.answer() || woken.by_loop {
-                    break;
-                }
-            }
+            // A wake from before the flag was raised ends this at once, which costs one needless tick.
+            self.wait_until(due, agent);
         }
         self.sleep_flag.stay_awake();
     }
@@ -88,4 +88,50 @@ impl Drop for Sleeper {
 /// Returns how long it is from `now` to `due`; `None` where that is over.
 fn left(due: Ticks, now: Ticks) -> Option<Duration> {
     due.0.checked_sub(now.0).filter(|ns| *ns > 0).map(Duration::from_nanos)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Asked {
+        answers: u32,
+        sooner: Option<Ticks>,
+    }
+
+    impl Waiting for Asked {
+        fn is_idle(&self) -> bool {
+            true
+        }
+
+        fn answer(&mut self) -> bool {
+            self.answers += 1;
+            self.sooner = Some(Clock::monotonic().now());
+            true
+        }
+
+        fn wants_sooner(&self) -> Option<Ticks> {
+            self.sooner
+        }
+    }
+
+    /// A request looks at the loops, and finds a stall, say, that wants a look soon.
+    #[test]
+    fn what_an_answer_found_is_not_left_until_the_next_look_that_was_planned() {
+        let requests = Arc::new(RequestWaker::new().unwrap());
+        let sleeper = Sleeper::new(requests.clone()).unwrap();
+        let clock = Clock::monotonic();
+        let due = Ticks(clock.now().0 + 600_000_000_000);
+        let wait: [fn(&Sleeper, Ticks, &mut Asked); 2] =
+            [Sleeper::wait_until::<Asked>, Sleeper::sleep_until::<Asked>];
+        for wait in wait {
+            requests.wake();
+            let mut asked = Asked { answers: 0, sooner: None };
+            // Others of this process may wake it as well.
+            while asked.answers == 0 {
+                wait(&sleeper, due, &mut asked);
+            }
+            assert!(clock.now() < due);
+        }
+    }
 }

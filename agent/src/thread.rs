@@ -130,6 +130,7 @@ fn run(
         clock: Clock::monotonic(),
         requests,
         status,
+        sooner: None,
     };
     if let Some(path) = own_sched_path() {
         let _ = agent.status.cpu.set(path);
@@ -147,6 +148,8 @@ pub(crate) struct AgentLoop {
     clock: Clock,
     requests: Receiver<Request<AgentLoop>>,
     status: Arc<Status>,
+    /// When the next look is due because of what looks for requests found since the last tick, on the monotonic clock.
+    sooner: Option<Ticks>,
 }
 
 impl AgentLoop {
@@ -179,6 +182,7 @@ impl AgentLoop {
     /// Looks at every loop because its time has come, and survives what goes wrong in it.
     fn tick(&mut self) -> Pace {
         let now = self.clock.now();
+        self.sooner = None;
         let tick = catch_unwind(AssertUnwindSafe(|| {
             let seen = self.state.tick(now);
             self.tell(seen)
@@ -194,8 +198,12 @@ impl AgentLoop {
 
     /// Looks at every loop for somebody who asks.
     fn look(&mut self) {
-        let seen = self.state.look(self.clock.now());
-        self.tell(seen);
+        let now = self.clock.now();
+        let seen = self.state.look(now);
+        if let Pace::Again(delay) = self.tell(seen) {
+            let due = Ticks(now.0.saturating_add(delay.as_nanos() as u64));
+            self.sooner = Some(self.sooner.map_or(due, |sooner| sooner.min(due)));
+        }
     }
 
     fn tell(&mut self, seen: state::Seen) -> Pace {
@@ -229,6 +237,10 @@ impl AgentLoop {
 impl Waiting for AgentLoop {
     fn is_idle(&self) -> bool {
         self.state.is_idle()
+    }
+
+    fn wants_sooner(&self) -> Option<Ticks> {
+        self.sooner
     }
 
     fn answer(&mut self) -> bool {
