@@ -27,9 +27,32 @@ pub fn files(runbooks: &str) -> Vec<Output> {
         file("alerts_test.yml", cases::file(&cases::short(), "15s", runbooks)),
         file("budget_test.yml", cases::file(&cases::long(), "3m", runbooks)),
     ];
-    let boards = grafana::boards(runbooks).into_iter();
-    files.extend(boards.map(|board| file(&format!("grafana/{}.json", board.uid), board.text())));
+    let boards = grafana::boards(runbooks);
+    let mut names: Vec<&str> = boards.iter().map(|board| board.uid).collect();
+    names.sort_unstable();
+    files.push(file("grafana/kustomization.yaml", config_maps(&names)));
+    files.extend(boards.iter().map(|board| file(&format!("grafana/{}.json", board.uid), board.text())));
     files
+}
+
+/// Returns what makes a ConfigMap of each dashboard.
+fn config_maps(names: &[&str]) -> String {
+    let mut text = "\
+# The dashboards as ConfigMaps, one each: all in one would be too long for `kubectl apply`. The sidecar of Grafana's
+# Helm chart loads whatever has this label.
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+generatorOptions:
+  disableNameSuffixHash: true
+  labels:
+    grafana_dashboard: \"1\"
+configMapGenerator:
+"
+    .to_owned();
+    for name in names {
+        text.push_str(&format!("  - name: {name}\n    files: [{name}.json]\n"));
+    }
+    text
 }
 
 /// Returns what differs between `outputs` and the files in `folder`, one line each.
@@ -71,6 +94,17 @@ mod tests {
             "run `cargo run -p loopscope-dashboards -- --write`:\n{}",
             stale.join("\n")
         );
+    }
+
+    #[test]
+    fn each_dashboard_of_the_folder_has_its_config_map() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("grafana");
+        let list = std::fs::read_to_string(folder.join("kustomization.yaml")).unwrap();
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            let is_listed = list.contains(&format!("files: [{name}]"));
+            assert_eq!(is_listed, name.ends_with(".json"), "{name}");
+        }
     }
 
     #[test]

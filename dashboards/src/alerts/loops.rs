@@ -144,23 +144,29 @@ fn no_processor(pace: Durations) -> Alert {
     }
 }
 
-/// The quietest moment of a day has as many handles as that of the day before, whatever traffic does in between.
+/// The quietest moment of a day has as many handles as that of the day before, whatever traffic does in between. By type, where the
+/// runtime tells types; Node.js tells how many keep its loop alive.
 fn handle_leak(pace: Durations) -> Alert {
-    let open = Series::of(&c::HANDLES_ACTIVE).select();
     let day = pace.window(Span::days(1));
-    let last = format!("min_over_time({open}[{day}])");
-    let before = format!("min_over_time({open}[{day}] offset {day})");
-    // It was there for all of both days: a start has no handles.
-    let is_old = format!("{open} offset {}", pace.window(Span::days(2)));
+    let leaks = |family| {
+        let open = Series::of(family).select();
+        let last = format!("min_over_time({open}[{day}])");
+        let before = format!("min_over_time({open}[{day}] offset {day})");
+        // It was there for all of both days: a start has no handles.
+        let is_old = format!("{open} offset {}", pace.window(Span::days(2)));
+        format!("{last} - {before} > 2400\nand\n{last} > 1.1 * {before}\nand\n{is_old}")
+    };
+    let (of_type, of_all) = (leaks(&c::HANDLES_ACTIVE), leaks(&c::HANDLES_REFERENCED));
+    let typed = Series::of(&c::HANDLES_ACTIVE).select();
     Alert {
         name: "HandleLeak",
         why: "The fewest that were open within a day, compared with the day before: traffic goes down again, a leak \
               does not. More than a hundred per hour, and a tenth of all.",
-        expr: format!("{last} - {before} > 2400\nand\n{last} > 1.1 * {before}\nand\n{is_old}"),
+        expr: format!("({of_type})\nor\n({of_all}\nunless ignoring (type)\n{typed})"),
         hold: Some(Span::minutes(30)),
         severity: Severity::Info,
-        summary: "Loop {{ $labels.loop }} of {{ owner }} leaks {{ $value | humanize }} {{ $labels.type }} handles \
-                  per day (opened and not closed)",
+        summary: "Loop {{ $labels.loop }} of {{ owner }} leaks {{ $value | humanize }} {{ with $labels.type }}\
+                  {{ . }} {{ end }}handles per day (opened and not closed)",
         description: "Handles that are never closed use up memory and file descriptors. Look for code paths that do \
                       not close: errors, timeouts, cancelled requests. Growth that follows the number of clients over \
                       days is no leak.",

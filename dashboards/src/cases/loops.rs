@@ -165,7 +165,7 @@ fn lag_without_time() -> Case {
 
 /// Returns the cases that take days.
 pub(super) fn days() -> Vec<Case> {
-    vec![leak(), slow_leak(), tide(), start()]
+    vec![leak(), slow_leak(), untyped_leak(), tide(), start()]
 }
 
 fn leak() -> Case {
@@ -183,6 +183,21 @@ fn slow_leak() -> Case {
     Case::new("sockets that are never closed, at 168 an hour, of a server that has thousands", "5m")
         .series(&c::HANDLES_ACTIVE, &[WEB, tcp], "4000+14x1440")
         .fires("3d", "HandleLeak", &[WEB, tcp], "4.032k")
+}
+
+/// What Node.js tells; a loop that tells types has one alert for each, and none for their sum.
+fn untyped_leak() -> Case {
+    let tcp = ("type", "tcp");
+    Case::new(
+        "handles that are never closed, at 240 an hour, of a runtime that does not tell their types",
+        "5m",
+    )
+    .series(&c::HANDLES_REFERENCED, &[WEB], "10+20x1440")
+    .series(&c::HANDLES_REFERENCED, &[CALM], "10+20x1440")
+    .series(&c::HANDLES_ACTIVE, &[CALM, tcp], "10+20x1440")
+    .silent("1d", "HandleLeak")
+    .fires("3d", "HandleLeak", &[WEB], "5.76k")
+    .beside(&[CALM, tcp], "5.76k")
 }
 
 fn tide() -> Case {

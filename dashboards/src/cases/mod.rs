@@ -129,11 +129,19 @@ impl Case {
         labels: &[(&'static str, &'static str)],
         value: &'static str,
     ) -> Case {
+        self.checks.push(Check { at, alert, fires: Vec::new() });
+        self.beside(labels, value)
+    }
+
+    /// The alert of the last check fires for this series, too.
+    #[must_use]
+    fn beside(mut self, labels: &[(&'static str, &'static str)], value: &'static str) -> Case {
         let of_target = [("job", "app"), ("instance", "a")];
         let is_given = |name: &str| labels.iter().any(|(given, _)| *given == name);
         let others = of_target.into_iter().filter(|(name, _)| !is_given(name));
         let labels = others.chain(labels.iter().copied()).collect();
-        self.checks.push(Check { at, alert, fires: vec![Firing { labels, value }] });
+        let last = self.checks.last_mut().expect("a check comes first");
+        last.fires.push(Firing { labels, value });
         self
     }
 }

@@ -3,7 +3,7 @@
 use super::panel::{Panel, data_source};
 use super::selection::{firing_at_processes, firing_at_targets, processes, targets};
 use crate::promql::Series;
-use loopscope_report::metrics::catalog::{self as c, Family};
+use loopscope_report::metrics::catalog as c;
 use serde_json::{Value, json};
 
 const COLUMNS: u32 = 24;
@@ -67,9 +67,11 @@ impl Board {
         self.choose_from(label, title, &series.select(), multiple)
     }
 
-    /// Lets the reader choose a process with series of `family`, step by step: many and all at first, or one.
+    /// Lets the reader choose a process with loops, step by step: many and all at first, or one. By what every loop has: other families
+    /// are of some runtimes only.
     #[must_use]
-    pub(super) fn choose_process(self, family: &'static Family, multiple: bool) -> Board {
+    pub(super) fn choose_process(self, multiple: bool) -> Board {
+        let family = &c::LOOP_INFO;
         let of_job = Series::of(family).with("job", "=~", "$job");
         let of_name = targets(family).with("name", "=~", "$name");
         self.choose("job", "Job", &Series::of(family), multiple)

@@ -174,6 +174,25 @@ fn all_processes_are_shown_at_first_save_where_they_would_be_added_up() {
     }
 }
 
+/// A runtime tells of its pool, its handles and so on what it knows: a choice that comes from such a family has nothing to choose from
+/// with the others, and the dashboard is empty.
+#[test]
+fn processes_are_chosen_from_what_every_loop_has() {
+    for (board, json) in all() {
+        for choice in json["templating"]["list"].as_array().unwrap() {
+            let Some(query) = choice["query"]["query"].as_str() else { continue };
+            let (name, uid) = (choice["name"].as_str().unwrap(), board.uid);
+            let expected = match (uid, name) {
+                ("loopscope-agent", _) => "label_values(loopscope_agent_",
+                ("loopscope-node", _) => "label_values(nodejs_version_info",
+                (_, "pool") => "label_values({__name__=~\"loopscope_pool_.+\",job=~\"$job\",",
+                (_, _) => "label_values(loopscope_loop_info",
+            };
+            assert!(query.starts_with(expected), "{uid}: {name}: {query}");
+        }
+    }
+}
+
 /// `.*` would be every job of the server, with processes that are none of ours.
 #[test]
 fn all_jobs_are_those_that_are_listed() {

@@ -22,7 +22,7 @@ pub(super) fn board() -> Board {
          Needs the recording rules of dashboards/rules.yml.",
     )
     .since("now-6h")
-    .choose_process(&c::LOOP_INFO, true);
+    .choose_process(true);
     with_marks(board)
         .row("How many", counts())
         .row("All loops at once", together())

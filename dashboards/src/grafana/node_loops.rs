@@ -23,7 +23,7 @@ pub(super) fn board() -> Board {
         "Event loops of Node processes with the addon: iterations, callbacks, floods, thread pool, garbage \
          collection and memory.",
     )
-    .choose_process(&c::LOOP_INFO, true)
+    .choose_process(true)
     .choose("loop", "Loop", &processes(&c::LOOP_INFO).with("runtime", "=", "node"), true);
     with_marks(board)
         .row("Loops", now())

@@ -21,7 +21,7 @@ pub(super) fn board() -> Board {
         "One event loop in depth: lag, iterations, where its time goes, microtasks, stalls, work and handles.",
     )
     // One process and never all: the panels add up what is chosen.
-    .choose_process(&c::LOOP_INFO, false)
+    .choose_process(false)
     .choose("loop", "Loop", &processes(&c::LOOP_INFO), false);
     with_marks(board)
         .row("At a glance", glance())

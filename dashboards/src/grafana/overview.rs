@@ -19,7 +19,7 @@ pub(super) fn board() -> Board {
         "Loopscope / Overview",
         "The event loops of a service: whether events wait, for how long, and what keeps them waiting.",
     )
-    .choose_process(&c::LOOP_INFO, true)
+    .choose_process(true)
     .choose("loop", "Loop", &processes(&c::LOOP_INFO), true);
     with_marks(board)
         .row("Now", [now(), room_now()].concat())

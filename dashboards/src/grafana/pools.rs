@@ -2,7 +2,7 @@
 
 use super::board::{Board, with_marks};
 use super::panel::Panel;
-use super::selection::{POOL, POOL_NAME, WINDOW, pools, processes};
+use super::selection::{POOL, POOL_NAME, WINDOW, named, pools};
 use super::shape::Shape;
 use super::thresholds as t;
 use crate::promql::{Group, buckets, max, mean_over_time, quantile, rate, ratio, sum, total_rate};
@@ -17,8 +17,8 @@ pub(super) fn board() -> Board {
         "Loopscope / Pools",
         "The thread pools of the loops, for file access, name lookups, compression and cryptography.",
     )
-    .choose_process(&c::POOL_THREADS, true)
-    .choose("pool", "Pool", &processes(&c::POOL_THREADS), true);
+    .choose_process(true)
+    .choose_from("pool", "Pool", &named("loopscope_pool_.+"), true);
     with_marks(board)
         .row("Now", now())
         .row("Full or not?", load())

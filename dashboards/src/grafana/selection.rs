@@ -52,8 +52,16 @@ pub fn pools(family: &'static Family) -> Series {
 
 /// What a recording rule made for the chosen processes.
 pub fn recorded(name: &str) -> String {
-    format!("{name}{{job=~\"$job\",instance=~\"$instance\",name=~\"$name\",pid=~\"$pid\"}}")
+    format!("{name}{{{CHOSEN}}}")
 }
+
+/// All series of the chosen processes whose names match: for what some runtimes tell by one family, and some by another.
+pub fn named(names: &str) -> String {
+    format!("{{__name__=~\"{names}\",{CHOSEN}}}")
+}
+
+/// The labels of the chosen processes.
+const CHOSEN: &str = "job=~\"$job\",instance=~\"$instance\",name=~\"$name\",pid=~\"$pid\"";
 
 /// Alerts that fire, of the chosen targets.
 pub fn firing_at_targets() -> String {

@@ -28,7 +28,7 @@ pub(super) fn board() -> Board {
         "Loopscope / Tokio",
         "Tokio runtimes: blocked workers, the tasks and routes that block them, lag of timers, the blocking pool.",
     )
-    .choose_process(&c::LOOP_INFO, true)
+    .choose_process(true)
     .choose("loop", "Runtime", &runtimes(), true);
     with_marks(board)
         .row("Now", now())
