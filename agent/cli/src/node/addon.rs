@@ -88,8 +88,9 @@ fn search(named: Option<OsString>, command: Option<&Path>, current: Option<&Path
     Err(Failure::system(
         "find the addon",
         format!(
-            "not found in any of these places, nor in the parents of the last one; run `npm install loopscope`, or \
-             set {ADDON_VARIABLE}{list}"
+            "not found in any of these places, nor in the parents of the last one; build it in loopscope's repository \
+             (`cargo build --profile node -p loopscope-node`: target/node/libloopscope_node.so) and copy it to one of \
+             them, or set {ADDON_VARIABLE} to where it is{list}"
         ),
     ))
 }
