@@ -165,9 +165,10 @@ fn handle_leak(pace: Durations) -> Alert {
         expr: format!("({of_type})\nor\n({of_all}\nunless ignoring (type)\n{typed})"),
         hold: Some(Span::minutes(30)),
         severity: Severity::Info,
-        summary: "Loop {{ $labels.loop }} of {{ owner }} leaks {{ $value | humanize }} {{ with $labels.type }}\
-                  {{ . }} {{ end }}handles per day (opened and not closed)",
-        description: "Handles that are never closed use up memory and file descriptors. Look for code paths that do \
+        summary: "Loop {{ $labels.loop }} of {{ owner }} leaks {{ $value | humanize }} handles per day \
+                  (opened and not closed)",
+        description: "Handles that are never closed use up memory and file descriptors. The label `type` says what \
+                      they are, where the runtime tells it. Look for code paths that do \
                       not close: errors, timeouts, cancelled requests. Growth that follows the number of clients over \
                       days is no leak.",
     }

@@ -183,7 +183,7 @@ fn processes_are_chosen_from_what_every_loop_has() {
             let Some(query) = choice["query"]["query"].as_str() else { continue };
             let (name, uid) = (choice["name"].as_str().unwrap(), board.uid);
             let expected = match (uid, name) {
-                ("loopscope-agent", _) => "label_values(loopscope_agent_",
+                ("loopscope-agent", _) => "label_values(loopscope_build_info",
                 ("loopscope-node", _) => "label_values(nodejs_version_info",
                 (_, "pool") => "label_values({__name__=~\"loopscope_pool_.+\",job=~\"$job\",",
                 (_, _) => "label_values(loopscope_loop_info",
