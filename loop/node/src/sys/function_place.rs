@@ -5,19 +5,23 @@ use super::napi::{Environment, Value};
 use super::symbols::{self, Missing, functions};
 use crate::code_map::JsFrame;
 use libc::{c_int, c_void};
+use std::mem::MaybeUninit;
 
 functions! {
-    /// Where a function is. The origin is a structure that is returned in room of the caller's.
+    /// Where a function is.
     FunctionCalls {
         name = c"_ZNK2v88Function7GetNameEv": fn(*mut c_void) -> Value;
         line = c"_ZNK2v88Function19GetScriptLineNumberEv": fn(*mut c_void) -> c_int;
         column = c"_ZNK2v88Function21GetScriptColumnNumberEv": fn(*mut c_void) -> c_int;
-        origin = c"_ZNK2v88Function15GetScriptOriginEv": fn(*mut Origin, *mut c_void) -> *mut Origin;
+        origin = c"_ZNK2v88Function15GetScriptOriginEv": fn(*mut c_void) -> Origin;
     }
 }
 
-/// `v8::ScriptOrigin`, with room to grow: the isolate in V8 10 and 11, and then the name of the script.
-type Origin = [usize; 32];
+/// `v8::ScriptOrigin`, with room to grow: the isolate in V8 10 and 11, and then the name of the script. It is larger than what fits into
+/// registers, so every processor's C interface has it returned in memory of the caller's; where the caller says that memory is
+/// differs, so it must be declared as what is returned.
+#[repr(C)]
+struct Origin([MaybeUninit<usize>; 32]);
 
 /// Checks, once in a process, where V8 has what in its heap, by a function of this thread's isolate.
 pub(super) fn check_heap(isolate: *mut c_void, environment: &Environment, function: Value) {
@@ -34,11 +38,11 @@ pub(super) fn of(isolate: usize, environment: &Environment, function: Value) -> 
     let line = unsafe { (calls.line)(function) };
     // SAFETY: as above.
     let column = unsafe { (calls.column)(function) };
-    let mut origin: Origin = [0; 32];
-    // SAFETY: as above; V8 writes a structure that is smaller than this room in every version.
-    unsafe { (calls.origin)(&raw mut origin, function) };
-    let at = usize::from(origin[0] == isolate);
-    let script = environment.text(origin[at] as Value);
+    // SAFETY: as above; V8 writes a structure that is smaller than this one in every version.
+    let Origin([first, second, ..]) = unsafe { (calls.origin)(function) };
+    // SAFETY: both are within what V8 writes: an isolate and a name, or a name and the line and column of the script.
+    let [first, second] = [first, second].map(|word| unsafe { word.assume_init() });
+    let script = environment.text(if first == isolate { second } else { first } as Value);
     let is_known = !script.is_empty() && line >= 0 && column >= 0;
     let (line, column) = (line as u32 + 1, column as u32 + 1);
     is_known.then_some(JsFrame { function: name, script, line, column, is_start: true })
