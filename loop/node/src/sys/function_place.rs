@@ -21,7 +21,7 @@ functions! {
 /// registers, so every processor's C interface has it returned in memory of the caller's; where the caller says that memory is
 /// differs, so it must be declared as what is returned.
 #[repr(C)]
-struct Origin([MaybeUninit<usize>; 32]);
+pub(super) struct Origin([MaybeUninit<usize>; 32]);
 
 /// Checks, once in a process, where V8 has what in its heap, by a function of this thread's isolate.
 pub(super) fn check_heap(isolate: *mut c_void, environment: &Environment, function: Value) {
