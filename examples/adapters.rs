@@ -1,7 +1,7 @@
 //! Two adapters for runtimes that are not ours, in virtual time: prints what the live page would show of each, moment
 //! by moment.
 //!
-//! For who writes an adapter: `adapters/tasks.rs` is one for a runtime of several workers that poll tasks, some of
+//! For adapter authors: `adapters/tasks.rs` is one for a runtime of several workers that poll tasks, some of
 //! which tell little themselves; `adapters/scripts.rs` is one for an event loop that tells batches and drains as a
 //! whole, and after the fact. Both say in a description what their runtime calls things, and what it cannot know. The
 //! tests of the command look at the same pages with `ls`, `top`, `incidents`, `doctor` and as metrics.

@@ -1,7 +1,7 @@
 // A small HTTP server with one planted fault: a shop whose search slows down everybody. No package, no build.
 //
-//   export LOOPSCOPE_NODE_ADDON=$PWD/target/release/libloopscope_node.so
-//   node --require ./loop/node/npm/register.cjs examples/node/http/server.cjs
+//   # the command and the addon: docs/node.md, "Install"
+//   LOOPSCOPE_INDEX=$PWD/loop/node/npm/index.cjs loopscope run -- node examples/node/http/server.cjs
 //
 // README.md beside it tells how the fault is found.
 'use strict';

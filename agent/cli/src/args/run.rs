@@ -11,8 +11,9 @@ Replaces itself with the command (exec), so pid, signals and exit code are the c
 every Node process load the addon first: the command, the processes it starts, workers, clusters, and what `npm \
 start` runs. npm, npx, yarn, pnpm and corepack themselves are not watched. Each process prints its live page's \
 address.
-The addon is looked up in LOOPSCOPE_NODE_ADDON, next to this executable, and in node_modules of this directory \
-and its parents.
+The addon is looked up in LOOPSCOPE_NODE_ADDON; in the directory of this executable, as loopscope.node, \
+libloopscope_node.so, ../lib/loopscope/loopscope.node or ../node/libloopscope_node.so; then as the package \
+loopscope in node_modules of this directory and its parents.
 If it cannot be loaded (unsupported system, or a process that may not load addons), a line says why, and the \
 program runs without it.
 

@@ -17,10 +17,11 @@ pages, so it works for blocked loops too, and the programs do not notice it.
   /debug/loopscope/flamegraph?pid=N   a capture, by that process's agent
 Counters of a process that exited are kept for --keep, so that a last scrape sees them. Metrics that only an agent \
 has (incidents by kind, captures, the program's own metrics) are on the agents' own /metrics.
-Agents of this user's processes are reached by their socket files, which need no token. Agents of other users, if \
-their pages can be read, are sent the token of --token-file, but only over TLS with a certificate signed by \
---ca-file. --token-file also needs --guard-token-file, or a socket file to listen on: otherwise tunnels and proxies \
-that run as this user would bypass the agents' tokens.
+A server that authenticates its own clients (--guard-token-file, users in --web-config, or a socket file to listen \
+on) reaches the agents of this user's processes by their socket files, which need no token. Any other server uses \
+the addresses on their pages, and gets what agents show without a token: otherwise tunnels and proxies that run as \
+this user would bypass the agents' tokens. --token-file has the same condition; its token is sent only over TLS, to \
+agents with a certificate signed by --ca-file.
 This user and root may read everything; other users get health and metrics only.
 
 Examples:
