@@ -62,7 +62,7 @@ fn load() -> Vec<Panel> {
         Panel::new(
             Shape::Lines,
             "Saturated",
-            "Share of time that all threads were busy and at least one job was waiting; more threads may help.",
+            "Share of time in which jobs wait and no thread can take one; more threads may help.",
         )
         .ask(rate(&pools(&c::POOL_SATURATED), EACH, WINDOW), POOL_NAME)
         .unit("percentunit")

@@ -210,7 +210,7 @@ catalog! {
     POOL_BUSY = counter("loopscope_pool_busy_seconds_total", Seconds, &["pool"],
         "Run time summed over all threads, including running jobs.");
     POOL_SATURATED = counter("loopscope_pool_saturated_seconds_total", Seconds, &["pool"],
-        "Time with at least one job waiting and no thread that may take it.");
+        "Time in which jobs wait and no thread can take one.");
     POOL_SUBMITTED = counter("loopscope_pool_submitted_total", Count, &["pool", "kind"], "Jobs submitted to the pool.");
     POOL_COMPLETED = counter("loopscope_pool_completed_total", Count, &["pool", "kind", "outcome"],
         "Jobs by outcome: returned (ok), panicked (error), or cancelled while waiting (cancelled).");
