@@ -63,7 +63,7 @@ complete -c loopscope -n "__fish_loopscope_using_subcommand doctor" -l json -d '
 complete -c loopscope -n "__fish_loopscope_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c loopscope -n "__fish_loopscope_using_subcommand incidents" -l loop -d 'Only incidents of this loop, or of all workers of this runtime; the name is as in `ls`' -r
 complete -c loopscope -n "__fish_loopscope_using_subcommand incidents" -l since -d 'Only incidents that ended within this time: 10m, 2h' -r
-complete -c loopscope -n "__fish_loopscope_using_subcommand incidents" -l class -d 'Only incidents of this class; `starved` means the thread had no processor, not starvation of the loop' -r -f -a "computing\t''
+complete -c loopscope -n "__fish_loopscope_using_subcommand incidents" -l class -d 'Only incidents of this class; `starved` (`starved_of_cpu` in JSON) means the thread had no processor, not starvation of the loop' -r -f -a "computing\t''
 waiting\t''
 starved\t''
 stopped\t''
