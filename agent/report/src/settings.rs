@@ -58,7 +58,7 @@ pub struct SettingDescription {
     pub values: &'static str,
     /// What holds where it is not set, or empty.
     pub default: &'static str,
-    /// What it does, as a phrase that begins with a verb.
+    /// What it does, as a phrase that begins with a verb; of a switch, what `off` does.
     pub about: &'static str,
     /// Who reads it.
     pub reader: Reader,
@@ -72,7 +72,7 @@ const TABLE: [(Setting, SettingDescription); 11] = [
             example: "off",
             values: "`off`, `0` or `false`",
             default: "on",
-            about: "turns loopscope off: no page, no agent, no thread, no signal",
+            about: "`off`: no page, no agent, no thread, no signal",
             reader: Reader::Program,
         },
     ),
@@ -117,7 +117,7 @@ const TABLE: [(Setting, SettingDescription); 11] = [
             example: "off",
             values: "`off`, `0` or `false`; `on` does not override the program",
             default: "on",
-            about: "keeps no incidents for `loopscope incidents` to show after the process exits",
+            about: "`off`: incidents are not kept for `loopscope incidents` after the process exits",
             reader: Reader::Program,
         },
     ),
@@ -128,7 +128,7 @@ const TABLE: [(Setting, SettingDescription); 11] = [
             example: "off",
             values: "`off`, `0` or `false`; `on` does not override the program",
             default: "on",
-            about: "turns off stack captures and their signals",
+            about: "`off`: no stacks are captured, and no signals sent",
             reader: Reader::Program,
         },
     ),
@@ -161,7 +161,7 @@ const TABLE: [(Setting, SettingDescription); 11] = [
             example: "off",
             values: "`off`, `0` or `false`",
             default: "on",
-            about: "turns off the line on stderr about the first stall, printed if there is no `tracing` subscriber or logger",
+            about: "`off`: the first stall is not printed on stderr where there is no `tracing` subscriber and no logger",
             reader: Reader::Program,
         },
     ),
@@ -207,14 +207,21 @@ impl Setting {
     }
 }
 
-/// Returns the lines of `--help`: the variables that programs with loopscope in them read.
+/// Returns the lines of `--help`: the variables that programs with loopscope in them read, and those of the command alone.
 pub fn help() -> String {
-    let mut out = String::from("Environment of an instrumented program (docs/settings.md):");
-    for (_, row) in TABLE.iter().filter(|(_, row)| row.reader != Reader::Command) {
-        // Writing to a string cannot fail.
-        let _ = write!(out, "\n  {}={}\n      {}", row.variable, row.example, row.about.replace('`', ""));
-    }
-    out
+    let block = |title: &str, is_in: fn(Reader) -> bool| {
+        let mut out = title.to_owned();
+        for (_, row) in TABLE.iter().filter(|(_, row)| is_in(row.reader)) {
+            // Writing to a string cannot fail.
+            let _ = write!(out, "\n  {}={}\n      {}", row.variable, row.example, row.about.replace('`', ""));
+        }
+        out
+    };
+    let of_programs = block("Environment of an instrumented program (docs/settings.md):", |reader| {
+        reader != Reader::Command
+    });
+    let of_command = block("Environment of this command alone:", |reader| reader == Reader::Command);
+    format!("{of_programs}\n\n{of_command}")
 }
 
 /// Returns the table of `docs/settings.md`.
@@ -250,12 +257,12 @@ mod tests {
     }
 
     #[test]
-    fn help_names_what_programs_read() {
+    fn help_names_what_programs_read_and_then_what_the_command_reads() {
         let help = help();
-        assert!(
-            help.contains("LOOPSCOPE_LISTEN=127.0.0.1:9464") && !help.contains("LOOPSCOPE_CA_FILE"),
-            "{help}"
-        );
+        let (of_programs, of_command) = help.split_once("\n\n").unwrap();
+        assert!(of_programs.contains("LOOPSCOPE_LISTEN=127.0.0.1:9464"), "{help}");
+        assert!(!of_programs.contains("LOOPSCOPE_CA_FILE"), "{help}");
+        assert!(of_command.contains("LOOPSCOPE_CA_FILE=/etc/app/ca.pem"), "{help}");
         assert!(help.lines().all(|line| line.len() <= 110), "{help}");
     }
 }

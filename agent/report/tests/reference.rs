@@ -85,7 +85,7 @@ fn bounds_of_sets(out: &mut String) {
     out.push_str(
         "\n## Bounds\n\nClassic bounds lie closer together from 62 ms to 1 s, where people set alerts. With \
          `Agent::builder().classic_buckets(ClassicBuckets::Few)`, or\n`loopscope serve --few-buckets`, all histograms of \
-         durations have those of the last row, and a page a third to a half fewer samples. Native\nhistograms have eight buckets an \
+         durations have those of the last row, and a scrape a third to a half fewer samples. Native\nhistograms have eight buckets an \
          octave with either.\n\n| set | bounds |\n|---|---|\n",
     );
     let second = |eighths: &i32| {
@@ -120,16 +120,17 @@ fn reference() -> String {
         table(&mut out, &ALL[place(first)..end]);
     }
     out.push_str(
-        "\n## Names of other exporters\n\nOff unless the program asks for them, by `Agent::builder().compat(..)`. They are \
-         made from the same histograms; the gauges\nof lag are those of the last minute, and an idle loop has a lag of 0.\n\n\
+        "\n## Names of other exporters\n\nOff unless a program in Rust asks for them, by `Agent::builder().compat(..)`: no environment \
+         variable turns them on, and the addon\nfor Node.js cannot. They are made from the same histograms; the gauges of lag are \
+         those of the last minute, and an idle loop has a\nlag of 0.\n\n\
          ### `Compat::PromClient`\n",
     );
     table(&mut out, PROM_CLIENT);
     out.push_str("\n### `Compat::Otel`\n");
     table(&mut out, OTEL);
     out.push_str(
-        "\n## The host\n\nOn the page of `loopscope serve`, every series of a loop or a pool has three labels before its own: \
-         `pid` and `name` of the\nprocess, and the loop's `runtime`. What agents alone know is not on it: \
+        "\n## The host\n\nIn `/metrics` of `loopscope serve`, every series of a loop or a pool has three labels before its own: \
+         `pid` and `name` of the\nprocess, and the loop's `runtime`. What agents alone know is not in it: \
          incidents, captures, exemplars, and the metrics of the\nprogram itself. The families of the agent and of the \
          process are those of `loopscope serve` there. It has at most 50,000 samples.\n",
     );
@@ -148,7 +149,7 @@ fn reference() -> String {
         writeln!(out, "| `{name}` | {bound} | {about} |").unwrap();
     }
     out.push_str(
-        "\nA page has at most 20,000 samples of the agent's own, as Prometheus counts them: lines of the text, of which a histogram \
+        "\nA scrape has at most 20,000 samples of the agent's own, as Prometheus counts them: lines of the text, of which a histogram \
          has one\nfor each bound, and two. What exceeds that is left out and counted in \
          `loopscope_agent_series_overflow`.\n",
     );

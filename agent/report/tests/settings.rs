@@ -12,6 +12,15 @@ by a test; do not edit it.
 ";
 
 const TAIL: &str = "
+**The Node.js addon** reads the variables of programs above, except `LOOPSCOPE_WEB_CONFIG`: with that set, the process is watched without an
+agent. `LOOPSCOPE_STDERR` does not turn off its lines. It also reads these:
+
+| variable | values | what it does |
+|---|---|---|
+| `LOOPSCOPE_NODE_ADDON` | a file | loads the addon from this file, instead of where the npm package and `loopscope run` look; `run` sets it |
+| `LOOPSCOPE_ANNOUNCE` | any value | each process prints the address of its live page; `run` sets it, except with `--quiet` |
+| `LOOPSCOPE_NODE_RECORD` | a directory | records all events of each loop there, one file for each thread, for bug reports |
+
 **Precedence.** The environment overrides the program's code and defaults, but not settings that the code declares fixed:
 
 ```rust,ignore

@@ -94,14 +94,14 @@ fn cost() -> Vec<Panel> {
             .ask(rate(&targets(&c::HTTP_REQUESTS), Group::By(&["path", "code"]), WINDOW), "{{path}} {{code}}")
             .unit("reqps")
             .from(0.0),
-        Panel::new(Shape::Lines, "Time to write a page", "99th percentile of the time to render /metrics.")
+        Panel::new(Shape::Lines, "Time to render a scrape", "99th percentile of the time to render /metrics.")
             .ask(
                 quantile("0.99", &targets(&c::SCRAPE_DURATION), format, WINDOW),
                 format!("{PROCESS_NAME} {{{{format}}}}"),
             )
             .unit("s")
             .from(0.0),
-        Panel::new(Shape::Lines, "Size of a page", "Of the last page of metrics.")
+        Panel::new(Shape::Lines, "Size of a scrape", "Of the last scrape.")
             .ask(max(&targets(&c::SCRAPE_SIZE), format), format!("{PROCESS_NAME} {{{{format}}}}"))
             .unit("bytes")
             .from(0.0),

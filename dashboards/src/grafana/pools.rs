@@ -62,7 +62,7 @@ fn load() -> Vec<Panel> {
         Panel::new(
             Shape::Lines,
             "Saturated",
-            "Share of time that all threads were busy and at least one job was waiting; more threads may help.",
+            "Share of time in which jobs wait and no thread can take one; more threads may help.",
         )
         .ask(rate(&pools(&c::POOL_SATURATED), EACH, WINDOW), POOL_NAME)
         .unit("percentunit")
@@ -91,16 +91,24 @@ fn load() -> Vec<Panel> {
         )
         .unit("percentunit")
         .between(0.0, 1.0),
-        Panel::new(Shape::Lines, "Queue", "Jobs waiting for a thread at the scrape, and the maximum since the start.")
-            .ask(max(&pools(&c::POOL_QUEUE_DEPTH), EACH), format!("{POOL_NAME} now"))
-            .ask(max(&pools(&c::POOL_QUEUE_DEPTH_MAX), EACH), format!("{POOL_NAME} most ever"))
-            .from(0.0),
-        Panel::new(Shape::Lines, "Age of the oldest waiting job", "A line that keeps rising: all threads of the pool hang.")
-            .ask(max(&pools(&c::POOL_OLDEST_WAIT), EACH), POOL_NAME)
-            .unit("s")
-            .lines(t::OLDEST_WAIT)
-            .from(0.0)
-            .runbook("PoolStuck"),
+        Panel::new(
+            Shape::Lines,
+            "Queue",
+            "Jobs waiting for a thread at the scrape, and the maximum since the start.",
+        )
+        .ask(max(&pools(&c::POOL_QUEUE_DEPTH), EACH), format!("{POOL_NAME} now"))
+        .ask(max(&pools(&c::POOL_QUEUE_DEPTH_MAX), EACH), format!("{POOL_NAME} most ever"))
+        .from(0.0),
+        Panel::new(
+            Shape::Lines,
+            "Age of the oldest waiting job",
+            "A line that keeps rising: all threads of the pool hang.",
+        )
+        .ask(max(&pools(&c::POOL_OLDEST_WAIT), EACH), POOL_NAME)
+        .unit("s")
+        .lines(t::OLDEST_WAIT)
+        .from(0.0)
+        .runbook("PoolStuck"),
         Panel::new(Shape::Heatmap, "Wait of all jobs", "From submission to start; darker is more jobs.")
             .ask(buckets(&pools(&c::POOL_WAIT), WINDOW), "{{le}}")
             .unit("s"),

@@ -6,7 +6,7 @@ export interface Options {
   name?: string;
   /** Address the agent listens on: `127.0.0.1:9464`, `unix:/path` or `off`. Default: the first free port from 9464. */
   listen?: string;
-  /** Stall threshold in milliseconds, at least 2. Default: 100. */
+  /** Stall threshold in milliseconds, at least 2; a critical stall is ten times as long. Default: 100. `LOOPSCOPE_THRESHOLDS` overrides both. */
   warningMs?: number;
   /** Directory to also write incidents to. */
   incidentsDir?: string;

@@ -2,6 +2,7 @@
 
 use crate::duration;
 use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use loopscope_probe::raw::incident_id::IncidentId;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,6 +29,22 @@ Exit codes:
   2  invalid command line
   3  no such target or incident";
 
+/// The class that JSON and runbooks call otherwise than lists do, which have little room: `starved`.
+const STARVED_IN_JSON: &str = "starved_of_cpu";
+
+/// Takes the words of lists, and [`STARVED_IN_JSON`], for which it returns that of lists.
+fn class_parser() -> impl TypedValueParser<Value = String> {
+    let words = ["computing", "waiting", "starved", "stopped", "suspended", "debugger", "unknown", "pool"];
+    let classes = words.map(|word| match word {
+        "starved" => PossibleValue::new(word).alias(STARVED_IN_JSON),
+        _ => PossibleValue::new(word),
+    });
+    PossibleValuesParser::new(classes).map(|class| match class.as_str() {
+        STARVED_IN_JSON => "starved".to_owned(),
+        _ => class,
+    })
+}
+
 /// Arguments of `incidents`.
 #[derive(Debug, Args)]
 #[command(after_help = INCIDENTS_HELP)]
@@ -42,8 +59,8 @@ pub struct IncidentsArguments {
     /// Only incidents that ended within this time: 10m, 2h
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     pub since: Option<Duration>,
-    /// Only incidents of this class; `starved` means the thread had no processor, not starvation of the loop
-    #[arg(long, value_name = "CLASS", value_parser = ["computing", "waiting", "starved", "stopped", "suspended", "debugger", "unknown", "pool"])]
+    /// Only incidents of this class; `starved` (`starved_of_cpu` in JSON) means the thread had no processor, not starvation of the loop
+    #[arg(long, value_name = "CLASS", value_parser = class_parser())]
     pub class: Option<String>,
     /// Also list the last activity of processes that exited without an incident
     #[arg(long)]
@@ -85,6 +102,27 @@ impl IncidentsArguments {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::{Arguments, Command};
+    use clap::Parser;
+
+    #[test]
+    fn a_class_goes_by_the_word_of_json_too() {
+        let class = |word: &str| {
+            let arguments = Arguments::try_parse_from(["loopscope", "incidents", "--class", word]).ok()?;
+            match arguments.command {
+                Command::Incidents(incidents) => incidents.class,
+                _ => None,
+            }
+        };
+        for (word, kept) in [
+            ("starved_of_cpu", Some("starved")),
+            ("starved", Some("starved")),
+            ("pool", Some("pool")),
+            ("starvation", None),
+        ] {
+            assert_eq!(class(word).as_deref(), kept, "{word}");
+        }
+    }
 
     #[test]
     fn an_id_alone_names_its_process_too() {

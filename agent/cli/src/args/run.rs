@@ -36,7 +36,7 @@ pub struct RunArguments {
     /// Address of each process's agent: 127.0.0.1:9464, unix:/path or off [default: next free port from 127.0.0.1:9464]
     #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
     pub listen: Option<String>,
-    /// Stall threshold: how long a loop may go without polling [default: 100ms]
+    /// Stall threshold: how long a loop may go without polling; critical is ten times this. Replaces LOOPSCOPE_THRESHOLDS [default: 100ms]
     #[arg(long, value_name = "DURATION", value_parser = parse_warning)]
     pub warning: Option<Duration>,
     /// Also write every incident to this directory, for `loopscope incidents --dir`

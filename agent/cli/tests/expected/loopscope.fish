@@ -63,7 +63,7 @@ complete -c loopscope -n "__fish_loopscope_using_subcommand doctor" -l json -d '
 complete -c loopscope -n "__fish_loopscope_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c loopscope -n "__fish_loopscope_using_subcommand incidents" -l loop -d 'Only incidents of this loop, or of all workers of this runtime; the name is as in `ls`' -r
 complete -c loopscope -n "__fish_loopscope_using_subcommand incidents" -l since -d 'Only incidents that ended within this time: 10m, 2h' -r
-complete -c loopscope -n "__fish_loopscope_using_subcommand incidents" -l class -d 'Only incidents of this class; `starved` means the thread had no processor, not starvation of the loop' -r -f -a "computing\t''
+complete -c loopscope -n "__fish_loopscope_using_subcommand incidents" -l class -d 'Only incidents of this class; `starved` (`starved_of_cpu` in JSON) means the thread had no processor, not starvation of the loop' -r -f -a "computing\t''
 waiting\t''
 starved\t''
 stopped\t''
@@ -124,14 +124,14 @@ complete -c loopscope -n "__fish_loopscope_using_subcommand healthy" -l token-fi
 complete -c loopscope -n "__fish_loopscope_using_subcommand healthy" -l ca-file -d 'CA certificate file (PEM), for agents with TLS [default: $LOOPSCOPE_CA_FILE]' -r -F
 complete -c loopscope -n "__fish_loopscope_using_subcommand healthy" -s h -l help -d 'Print help'
 complete -c loopscope -n "__fish_loopscope_using_subcommand run" -l listen -d 'Address of each process\'s agent: 127.0.0.1:9464, unix:/path or off [default: next free port from 127.0.0.1:9464]' -r
-complete -c loopscope -n "__fish_loopscope_using_subcommand run" -l warning -d 'Stall threshold: how long a loop may go without polling [default: 100ms]' -r
+complete -c loopscope -n "__fish_loopscope_using_subcommand run" -l warning -d 'Stall threshold: how long a loop may go without polling; critical is ten times this. Replaces LOOPSCOPE_THRESHOLDS [default: 100ms]' -r
 complete -c loopscope -n "__fish_loopscope_using_subcommand run" -l incidents-dir -d 'Also write every incident to this directory, for `loopscope incidents --dir`' -r -F
 complete -c loopscope -n "__fish_loopscope_using_subcommand run" -l token-file -d 'Bearer token file, for agents that require one [default: $LOOPSCOPE_TOKEN_FILE]' -r -F
 complete -c loopscope -n "__fish_loopscope_using_subcommand run" -l ca-file -d 'CA certificate file (PEM), for agents with TLS [default: $LOOPSCOPE_CA_FILE]' -r -F
 complete -c loopscope -n "__fish_loopscope_using_subcommand run" -l quiet -d 'Do not print the address of each live page'
 complete -c loopscope -n "__fish_loopscope_using_subcommand run" -s h -l help -d 'Print help'
 complete -c loopscope -n "__fish_loopscope_using_subcommand attach" -l listen -d 'Address of its agent: 127.0.0.1:9464, unix:/path or off [default: next free port from 127.0.0.1:9464]' -r
-complete -c loopscope -n "__fish_loopscope_using_subcommand attach" -l warning -d 'Stall threshold: how long a loop may go without polling [default: 100ms]' -r
+complete -c loopscope -n "__fish_loopscope_using_subcommand attach" -l warning -d 'Stall threshold: how long a loop may go without polling; critical is ten times this. LOOPSCOPE_THRESHOLDS of the program wins [default: 100ms]' -r
 complete -c loopscope -n "__fish_loopscope_using_subcommand attach" -l incidents-dir -d 'Also write every incident to this directory, for `loopscope incidents --dir`' -r -F
 complete -c loopscope -n "__fish_loopscope_using_subcommand attach" -l token-file -d 'Bearer token file, for agents that require one [default: $LOOPSCOPE_TOKEN_FILE]' -r -F
 complete -c loopscope -n "__fish_loopscope_using_subcommand attach" -l ca-file -d 'CA certificate file (PEM), for agents with TLS [default: $LOOPSCOPE_CA_FILE]' -r -F

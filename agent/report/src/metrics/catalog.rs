@@ -210,7 +210,7 @@ catalog! {
     POOL_BUSY = counter("loopscope_pool_busy_seconds_total", Seconds, &["pool"],
         "Run time summed over all threads, including running jobs.");
     POOL_SATURATED = counter("loopscope_pool_saturated_seconds_total", Seconds, &["pool"],
-        "Time with at least one job waiting and no thread that may take it.");
+        "Time in which jobs wait and no thread can take one.");
     POOL_SUBMITTED = counter("loopscope_pool_submitted_total", Count, &["pool", "kind"], "Jobs submitted to the pool.");
     POOL_COMPLETED = counter("loopscope_pool_completed_total", Count, &["pool", "kind", "outcome"],
         "Jobs by outcome: returned (ok), panicked (error), or cancelled while waiting (cancelled).");
@@ -243,7 +243,7 @@ catalog! {
 
     BUILD_INFO = gauge("loopscope_build_info", Info, &["version", "target"], "Version and target of the agent.");
     PROCESS_INFO = gauge("loopscope_process_info", Info, &["name", "pid"],
-        "Program name and pid of the process whose loops are on this page.");
+        "Program name and pid of the process whose metrics these are.");
     AGENT_CPU = counter("loopscope_agent_cpu_seconds_total", Seconds, &[], "CPU time of the agent's threads.");
     AGENT_DROPPED = counter("loopscope_agent_dropped_events_total", Count, &["loop", "reason"],
         "Registrations counted under a shared name, because the table of sites or of call paths was full.");
@@ -265,14 +265,14 @@ catalog! {
     THRESHOLD_CHANGES = counter("loopscope_agent_threshold_changes_total", Count, &[],
         "Changes of stall thresholds at run time; the program's log says who made them.");
     SCRAPE_DURATION = durations("loopscope_agent_scrape_duration_seconds", OWN, &["format"],
-        "Time to render one page of metrics.");
+        "Time to render the metrics of one scrape.");
     SCRAPE_SIZE = gauge("loopscope_agent_scrape_size_bytes", Bytes, &["format"],
-        "Size of the last page of metrics.");
+        "Size of the metrics of the last scrape.");
     SERIES_OVERFLOW = gauge("loopscope_agent_series_overflow", Count, &["limit"],
         "Loops, sites, workers and series that have none of their own because a limit is reached, and metrics of the program whose names are taken.");
     HTTP_REQUESTS = counter("loopscope_agent_http_requests_total", Count, &["path", "code"],
         "HTTP requests answered, by path and status code.");
-    AGENT_SERIES = gauge("loopscope_agent_series", Count, &[], "Samples of loopscope's own metrics on this page, as \
+    AGENT_SERIES = gauge("loopscope_agent_series", Count, &[], "Samples of loopscope's own metrics in this scrape, as \
                           Prometheus counts them with classic histograms.");
 
     PROCESS_CPU = counter("process_cpu_seconds_total", Seconds, &[], "Total user and system CPU time spent in seconds.");
@@ -336,7 +336,7 @@ catalog! {
     HOST;
 
     HOST_PROCESSES = gauge("loopscope_host_processes", Count, &["state"],
-        "Processes on this page: alive, or ended recently.");
+        "Processes whose metrics these are: alive, or ended recently.");
     HOST_SKIPPED = counter("loopscope_host_pages_skipped_total", Count, &["reason"],
         "Page files skipped, by reason, each counted once: other version, damaged, unreadable, foreign, or too many.");
     HOST_FORWARDS = counter("loopscope_host_forwards_total", Count, &["result"],
