@@ -112,7 +112,9 @@ mod tests {
             words.iter().map(|(parks, busy_ns)| Counters { parks: *parks, busy_ns: *busy_ns }).collect()
         };
         let mut candidates = Candidates::default();
-        let looks: &[(u64, &[(u64, u64)], bool)] = &[
+        // The number of the thread's busy period, what the counters of three workers were, and whether it may have polled.
+        type Look = (u64, &'static [(u64, u64)], bool);
+        let looks: [Look; 11] = [
             (7, &[(2, 7), (0, 0), (5, 3)], true),
             // It is blocked; the third is another one, which was parked when its period began.
             (7, &[(2, 7), (0, 0), (6, 4)], false),
