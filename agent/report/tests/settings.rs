@@ -13,7 +13,7 @@ by a test; do not edit it.
 
 const TAIL: &str = "
 **The Node.js addon** reads the variables of programs above, except `LOOPSCOPE_WEB_CONFIG`: with that set, the process is watched without an
-agent. `LOOPSCOPE_STDERR` does not turn off its lines. It also reads these:
+agent. `LOOPSCOPE_STDERR=off` turns off all its lines about stalls. It also reads these:
 
 | variable | values | what it does |
 |---|---|---|

@@ -2,12 +2,15 @@
 //!
 //! Written with one call of write(2) each, so that nothing of a blocked loop's is waited for.
 
+use loopscope_probe::raw::switch::{self, Position};
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
+/// `off`, `0` or `false`: the agent's lines are not printed. It reads the same variable, and prints no first stall either then.
+const VARIABLE: &str = "LOOPSCOPE_STDERR";
 /// What the agent's lines are marked with.
 const TARGET: &str = "loopscope";
 
@@ -22,9 +25,12 @@ pub(crate) fn off(feature: &str, why: &str) {
     line(&format!("{feature}: off, because {why}"));
 }
 
-/// Has the agent's lines printed. The subscriber is this file's own: no other code of the process sees it.
+/// Has the agent's lines printed, where the environment does not say otherwise. The subscriber is this file's own: no other code of the
+/// process sees it.
 pub(crate) fn install() {
-    let _ = tracing::subscriber::set_global_default(Lines);
+    if switch::read(&std::env::var_os(VARIABLE).unwrap_or_default()) != Position::Off {
+        let _ = tracing::subscriber::set_global_default(Lines);
+    }
 }
 
 struct Lines;

@@ -328,6 +328,23 @@ fn the_package_for_this_c_library_is_named() {
 }
 
 #[test]
+fn stalls_are_told_on_standard_error_unless_that_is_turned_off() {
+    let Some((_, node)) = versions().pop() else { return };
+    let program = format!(
+        "require({:?}).start(); \
+         setTimeout(() => {{ const end = Date.now() + 500; while (Date.now() < end); setTimeout(() => {{}}, 300); }}, 300);",
+        index().display().to_string()
+    );
+    for (value, is_told) in [("", true), ("on", true), ("off", false), ("0", false)] {
+        let mut command = Command::new(&node);
+        command.args(["-e", &program]).env("LOOPSCOPE_NODE_ADDON", addon()).env("LOOPSCOPE_LISTEN", "off");
+        let output = command.env("LOOPSCOPE_STDERR", value).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(said.contains("blocked for"), is_told, "LOOPSCOPE_STDERR={value}: {said}");
+    }
+}
+
+#[test]
 fn a_process_that_may_load_no_addons_goes_on_without_us() {
     for (version, node) in versions() {
         if version < "24" {
