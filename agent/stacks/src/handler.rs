@@ -31,7 +31,7 @@
 
 use crate::registers::Registers;
 use crate::slot::{self, STACK_BYTES, Slot};
-use crate::target::own_handle;
+use crate::target::{own_handle, own_tid};
 use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
 
 /// The process in which the handler was installed, or the forked child that has it. Written once in each, before that.
@@ -92,9 +92,7 @@ fn ours(queued: &Queued) -> Option<&'static Slot> {
 
 /// Fills the slots that were asked of this thread; false where there was none (rule 4).
 fn fill_all(context: *const libc::c_void) -> bool {
-    // SAFETY: gettid takes nothing and returns a number; its system call may be made in a handler.
-    let tid = unsafe { libc::gettid() } as u32;
-    let (handle, mut is_any) = (own_handle(), false);
+    let (tid, handle, mut is_any) = (own_tid(), own_handle(), false);
     for slot in slot::all().filter(|slot| slot.try_fill(tid, handle)) {
         fill(slot, context);
         is_any = true;

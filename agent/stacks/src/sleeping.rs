@@ -31,7 +31,7 @@ use crate::memory::Memory;
 use crate::registers::Registers;
 use crate::sample::{Sample, SampleSource};
 use crate::slot::STACK_BYTES;
-use crate::target::{TagSource, Target};
+use crate::target::{TagSource, Target, own_tid};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -78,8 +78,7 @@ impl SleepingThread {
         if self.process != std::process::id() {
             return Err(SleepingError::Forked);
         }
-        // SAFETY: gettid takes nothing and returns a number.
-        if self.tid == unsafe { libc::gettid() } as u32 {
+        if self.tid == own_tid() {
             // The kernel would tell where this thread reads from.
             return Err(SleepingError::NotAsleep);
         }
@@ -119,8 +118,7 @@ impl SleepingThread {
             return Ok(is_running(&status));
         };
         let line = Line::read(syscall).map_err(|error| self.failure(error))?;
-        // SAFETY: gettid takes nothing and returns a number.
-        let is_this_thread = self.tid == unsafe { libc::gettid() } as u32;
+        let is_this_thread = self.tid == own_tid();
         match line.place() {
             Err(SleepingError::NotAsleep) => Ok(true),
             // The kernel tells where this thread reads from.

@@ -52,13 +52,17 @@ pub struct Target {
     pub tags: Option<Arc<dyn TagSource>>,
 }
 
+/// Returns the kernel's number of the calling thread. In a signal handler, too. glibc has a function for it since 2.30 only.
+pub(crate) fn own_tid() -> u32 {
+    // SAFETY: the call takes nothing and returns a number.
+    unsafe { libc::syscall(libc::SYS_gettid) as u32 }
+}
+
 impl Target {
     /// Returns the calling thread as a target, without tags.
     pub fn this_thread() -> Target {
-        // SAFETY: gettid takes nothing and returns a number.
-        let tid = unsafe { libc::gettid() };
         Target {
-            tid: tid as u32,
+            tid: own_tid(),
             stack: own_stack(),
             handle: own_handle(),
             alternate_stack_bytes: own_alternate_stack(),

@@ -265,8 +265,7 @@ fn write_process(page: &Page, pen: &WriteToken<LoopOwned>) {
 
 #[cfg(target_os = "linux")]
 fn write_thread(page: &Page, pen: &WriteToken<LoopOwned>) {
-    // SAFETY: gettid only returns the calling thread's id.
-    page.header.tid.set(pen, unsafe { libc::gettid() } as u64);
+    page.header.tid.set(pen, u64::from(crate::thread::current_tid()));
 }
 
 #[cfg(not(target_os = "linux"))]

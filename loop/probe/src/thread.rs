@@ -14,11 +14,12 @@ pub struct LoopThread {
     pub handle: usize,
 }
 
-/// Returns the kernel's number of the calling thread, by a system call; 0 where not known.
+/// Returns the kernel's number of the calling thread, by a system call; 0 where not known. In a signal handler, too.
 pub fn current_tid() -> u32 {
     #[cfg(all(target_os = "linux", not(miri)))]
-    // SAFETY: gettid only returns the calling thread's id.
-    let tid = unsafe { libc::gettid() } as u32;
+    // glibc has a function for it since 2.30 only.
+    // SAFETY: the call takes nothing and returns a number.
+    let tid = unsafe { libc::syscall(libc::SYS_gettid) } as u32;
     #[cfg(not(all(target_os = "linux", not(miri))))]
     let tid = 0;
     tid

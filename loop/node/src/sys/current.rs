@@ -12,6 +12,7 @@ use super::symbols::Missing;
 use super::{js_callback, napi};
 use crate::log;
 use libc::c_void;
+use loopscope_probe::raw::thread::current_tid;
 use std::any::{Any, TypeId};
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -166,9 +167,7 @@ fn state_of_other_thread() -> *const LoopState {
 
 /// Makes the main thread's variable found without a call.
 fn note_main_thread() {
-    // SAFETY: gettid only returns the calling thread's id.
-    let is_main = unsafe { libc::gettid() } as u32 == std::process::id();
-    if is_main {
+    if current_tid() == std::process::id() {
         MAIN.thread.store(thread_pointer(), Ordering::Relaxed);
     }
 }
@@ -398,22 +397,17 @@ pub(super) unsafe extern "C" fn on_environment_end(hook: *mut c_void, _data: *mu
     remove_hook_without_handles();
 }
 
-fn own_tid() -> u32 {
-    // SAFETY: gettid only returns the calling thread's id.
-    unsafe { libc::gettid() as u32 }
-}
-
 /// Nobody asks this thread's isolate any more.
 fn forget_isolate() {
     if let Some(forget) = FORGET.get() {
-        (forget.isolate)(own_tid());
+        (forget.isolate)(current_tid());
     }
 }
 
 /// Ends this thread's watcher, where it has one still, and all that knows its isolate. Its handles stay in the loop, which may not
 /// turn any more, until [`close_handles`], at the latest at the end of the environment.
 pub(super) fn end() {
-    js_callback::unlisten(own_tid());
+    js_callback::unlisten(current_tid());
     forget_isolate();
     if let Some(forget) = FORGET.get() {
         (forget.code)();

@@ -6,6 +6,7 @@
 
 use super::napi::{ARGUMENTS, Environment, Info, Napi, Value};
 use libc::{c_int, c_void};
+use loopscope_probe::raw::thread::current_tid;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
@@ -142,8 +143,7 @@ unsafe extern "C" fn on_listen(environment: *mut c_void, info: Info) -> Value {
         let callback = function.and_then(|function| JsCallback::new(&environment, function, number));
         let is_listening = callback.is_some();
         if let Some(callback) = callback {
-            // SAFETY: gettid only returns the calling thread's id.
-            let tid = unsafe { libc::gettid() } as u32;
+            let tid = current_tid();
             unlisten(tid);
             listeners().push(Listener { tid, number, callback, texts: VecDeque::new() });
         }

@@ -8,6 +8,7 @@ use super::uv::UvLoop;
 use super::v8::Isolate;
 use super::{Missing, code_events, current, js_callback, sampler, stack_trace};
 use libc::c_void;
+use loopscope_probe::raw::thread::current_tid;
 use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
@@ -127,8 +128,7 @@ impl Caller {
 
     /// Returns the id of this thread.
     pub(crate) fn tid(&self) -> u32 {
-        // SAFETY: gettid only returns the calling thread's id.
-        unsafe { libc::gettid() as u32 }
+        current_tid()
     }
 }
 
@@ -267,8 +267,7 @@ mod tests {
 
     /// Lists an isolate for this thread, as at a start.
     fn list() -> u32 {
-        // SAFETY: gettid only returns the calling thread's id.
-        let tid = unsafe { libc::gettid() } as u32;
+        let tid = current_tid();
         assert!(current::end_with_environment(FORGET, std::ptr::dangling_mut));
         stack_trace::list(tid, null_mut(), 0, None);
         sampler::list(tid, std::ptr::dangling_mut());

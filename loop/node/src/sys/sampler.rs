@@ -2,6 +2,7 @@
 
 use super::symbols::{self, Missing, functions};
 use libc::c_void;
+use loopscope_probe::raw::thread::current_tid;
 use loopscope_stacks::{SAMPLER_WORDS, SamplerRegisters};
 use std::mem::MaybeUninit;
 use std::ptr::null_mut;
@@ -125,8 +126,7 @@ pub(super) unsafe fn set_id(place: *const f64) {
 
 /// Returns where this thread is listed. In a signal handler, too.
 fn own_place() -> Option<usize> {
-    // SAFETY: gettid only returns the calling thread's id.
-    place_of(unsafe { libc::gettid() } as u32)
+    place_of(current_tid())
 }
 
 fn place_of(tid: u32) -> Option<usize> {
