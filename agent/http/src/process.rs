@@ -7,17 +7,21 @@ use loopscope_report::metrics::loop_metrics::ProcessMetrics;
 use std::fs;
 use std::sync::OnceLock;
 
-/// Bytes of a page, read once: the auxiliary vector has it, but `smaps` tells it without unsafe code.
+/// Bytes of a page, read once. Not from `smaps`: for that the kernel goes through all of the program's memory, which then can map none.
 fn page_bytes() -> u64 {
     static BYTES: OnceLock<u64> = OnceLock::new();
-    *BYTES.get_or_init(|| {
-        // The names of mapped files in it may be any bytes.
-        let smaps = fs::read("/proc/self/smaps").unwrap_or_default();
-        let smaps = String::from_utf8_lossy(&smaps);
-        let line = smaps.lines().find_map(|line| line.strip_prefix("KernelPageSize:"));
-        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-        kib.map_or(4096, |kib| kib * 1024)
-    })
+    *BYTES.get_or_init(|| page_bytes_of(&fs::read("/proc/self/auxv").unwrap_or_default()).unwrap_or(4096))
+}
+
+/// Returns the size of a page, as the auxiliary vector of a process has it: pairs of words, a type and its value.
+fn page_bytes_of(auxiliary_vector: &[u8]) -> Option<u64> {
+    /// `AT_PAGESZ` of `linux/auxvec.h`.
+    const PAGE_SIZE: usize = 6;
+    const WORD: usize = size_of::<usize>();
+    let word = |bytes: &[u8]| Some(usize::from_ne_bytes(bytes.try_into().ok()?));
+    let pairs = auxiliary_vector.chunks_exact(2 * WORD).map(|pair| pair.split_at(WORD));
+    let sizes = pairs.filter(|(kind, _)| word(kind) == Some(PAGE_SIZE));
+    sizes.filter_map(|(_, value)| word(value)).next().map(|bytes| bytes as u64).filter(|bytes| *bytes > 0)
 }
 
 /// Reads what `/proc` tells; `None` where it is not mounted.
@@ -56,6 +60,17 @@ fn boot_unix_ns() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_size_of_a_page_is_what_the_kernel_told_the_process_at_its_start() {
+        let vector = |words: &[usize]| words.iter().flat_map(|word| word.to_ne_bytes()).collect::<Vec<u8>>();
+        assert_eq!(page_bytes_of(&vector(&[33, 6, 6, 65_536, 0, 0])), Some(65_536));
+        for unknown in [&[][..], &[33, 6, 0, 0], &[6, 0], &[6]] {
+            assert_eq!(page_bytes_of(&vector(unknown)), None, "{unknown:?}");
+        }
+        let own = page_bytes_of(&fs::read("/proc/self/auxv").unwrap()).unwrap();
+        assert!(own.is_power_of_two() && own >= 4096, "{own}");
+    }
 
     #[test]
     fn the_start_of_the_machine_is_the_kernel_s_without_its_file() {
