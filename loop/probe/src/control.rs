@@ -70,7 +70,7 @@ impl ControlWords {
 
     /// Returns when the thread was seen to have ceased to run this loop; [`Ticks::NONE`] while it has not.
     pub fn retired(&self) -> Ticks {
-        Ticks(self.retired.get())
+        Ticks(self.retired.observe())
     }
 
     /// Returns what an observer saw, and how many stalls it saw end, by severity.

@@ -77,7 +77,7 @@ impl SpanContext {
         if busy_since != Ticks::NONE {
             let ticks = words.ticks(busy_since, self.clock.now());
             words.ticks.set(pen, ticks);
-            words.busy_since.set(pen, busy_since.0);
+            words.busy_since.publish(pen, busy_since.0);
         }
         words.since.publish(pen, 0);
     }

@@ -29,8 +29,10 @@ crate::layout_check::layout!(ExpectedWords, "expected", since, site, ticks, busy
 impl ExpectedWords {
     /// Returns the expected part of the busy period that began at `busy_since` and has lasted until `now`, in ticks.
     pub(crate) fn ticks(&self, busy_since: Ticks, now: Ticks) -> u64 {
-        let ended = if self.busy_since.get() == busy_since.0 { self.ticks.get() } else { 0 };
-        let open = match self.since.get() {
+        // In this order: a scope that ends meanwhile is counted as open, and perhaps as ended, too, but not as neither.
+        let since = self.since.observe();
+        let ended = if self.busy_since.observe() == busy_since.0 { self.ticks.get() } else { 0 };
+        let open = match since {
             0 => 0,
             since => now.since(Ticks(since.max(busy_since.0))),
         };

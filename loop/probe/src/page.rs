@@ -354,9 +354,9 @@ impl Page {
         self.is_closed() || self.control.retired() != Ticks::NONE
     }
 
-    /// Tells whether the loop ended in an orderly way.
+    /// Tells whether the loop ended in an orderly way. Whoever sees that sees all that it did.
     pub fn is_closed(&self) -> bool {
-        self.header.is_closed.get() != 0
+        self.header.is_closed.observe() != 0
     }
 }
 
