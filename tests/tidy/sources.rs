@@ -71,7 +71,6 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("loop/node/src/sys/uv.rs", "libuv's handles and loop"),
     ("loop/node/src/sys/v8.rs", "V8's hooks and figures"),
     ("loop/probe/src/barrier.rs", "the membarrier call"),
-    ("loop/probe/src/builder.rs", "the id of the loop's thread"),
     ("loop/probe/src/cycle_counter.rs", "reading the processor's counter"),
     ("loop/probe/src/private_directory.rs", "user id and kind of file system"),
     ("loop/probe/src/environment.rs", "a word that the kernel gave the process"),
