@@ -167,11 +167,9 @@ impl Worker {
     /// A worker that tells when it parks: looks for polls that it did not tell, and for its end.
     fn look_at_hooked(&self, index: usize, at: Ticks) -> Sighting {
         let Some((period, base_parks)) = self.period_now() else { return Sighting::nothing() };
-        let counters = self.runtime.counters(index);
-        fence(Ordering::Acquire);
-        if self.period.load(Ordering::Relaxed) != period.number {
+        let Some(counters) = self.read_in_period(period.number, || self.runtime.counters(index)) else {
             return Sighting::nothing();
-        }
+        };
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         // While this thread is in one busy period, its worker parked: another thread does that work now. Seen twice, because
         // the counter may be seen before the thread's own word is.
@@ -197,12 +195,10 @@ impl Worker {
     /// had not begun, at each of its hooks so far. Looks for polls of all that it may be.
     fn look_at_unknown(&self, at: Ticks) -> Sighting {
         let Some((period, _)) = self.period_now() else { return Sighting::nothing() };
-        let counters = self.runtime.all_counters();
-        fence(Ordering::Acquire);
         let sighting = Sighting::nothing().again_within(TURN_LOOK_NS);
-        if self.period.load(Ordering::Relaxed) != period.number {
+        let Some(counters) = self.read_in_period(period.number, || self.runtime.all_counters()) else {
             return sighting;
-        }
+        };
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         let may_have_polled = watched.candidates.look(period.number, &counters);
         if may_have_polled { sighting.turn(at.0) } else { sighting }
@@ -211,12 +207,21 @@ impl Worker {
     /// Returns the busy period that the thread is in, and its worker's parks when it began; `None` while it waits, or between two.
     fn period_now(&self) -> Option<(BusyPeriod, u64)> {
         let number = self.period.load(Ordering::Acquire);
-        let began = Ticks(self.began.load(Ordering::Relaxed));
-        let base_busy_ns = self.base_busy_ns.load(Ordering::Relaxed);
-        let base_parks = self.base_parks.load(Ordering::Relaxed);
+        if number & 1 == 0 {
+            return None;
+        }
+        self.read_in_period(number, || {
+            let began = Ticks(self.began.load(Ordering::Relaxed));
+            let base_busy_ns = self.base_busy_ns.load(Ordering::Relaxed);
+            (BusyPeriod { number, began, base_busy_ns }, self.base_parks.load(Ordering::Relaxed))
+        })
+    }
+
+    /// Returns what `read` reads, where the busy period of this number has not ended meanwhile.
+    fn read_in_period<T>(&self, number: u64, read: impl FnOnce() -> T) -> Option<T> {
+        let found = read();
         fence(Ordering::Acquire);
-        let is_so = number & 1 == 1 && self.period.load(Ordering::Relaxed) == number;
-        is_so.then_some((BusyPeriod { number, began, base_busy_ns }, base_parks))
+        (self.period.load(Ordering::Relaxed) == number).then_some(found)
     }
 
     fn hidden_polls(&self, watched: &mut Watched, at: Ticks, period: BusyPeriod) -> Sighting {

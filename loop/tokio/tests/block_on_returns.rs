@@ -150,7 +150,7 @@ fn a_block_in_a_plain_block_on_is_told_until_it_ends() {
         let is_named = || {
             let incidents = agent.incidents();
             let mut of_it = incidents.iter().filter(|one| one.group == name && !one.is_over);
-            of_it.any(|one| format!("{:?}", one.stacks).contains("block_here"))
+            of_it.any(|one| support::has_block(one))
         };
         until("the block, with its line", is_named);
         let begun = Instant::now();

@@ -89,9 +89,7 @@ fn a_block_in_a_task_that_a_library_spawned_is_told_with_its_line() {
     let address = serve(&running, app);
     let asked = std::thread::spawn(move || ask(address, "GET", "/"));
     block.wait_until_begun();
-    until("the stall, with its line", || {
-        agent.incidents().iter().any(|one| format!("{:?}", one.stacks).contains("block_here"))
-    });
+    until("the stall, with its line", || agent.incidents().iter().any(|one| support::has_block(one)));
     block.release();
     assert!(asked.join().unwrap().starts_with("HTTP/1.1 200"));
 }

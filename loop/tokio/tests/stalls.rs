@@ -198,9 +198,7 @@ fn tasks_whose_polls_take_milliseconds_are_no_stall_where_no_worker_is_idle_and_
         running.handle.spawn(async move { act() });
         block.wait_until_begun();
         let newest = || agent.incidents().into_iter().find(|one| one.group == name && !one.is_over);
-        until("the block beside them", || {
-            newest().is_some_and(|one| format!("{:?}", one.stacks).contains("block_here"))
-        });
+        until("the block beside them", || newest().is_some_and(|one| has_block(&one)));
         block.release();
         drop(busy);
         until("its end", || agent.incidents().iter().all(|one| one.is_over));

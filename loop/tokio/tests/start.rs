@@ -27,9 +27,7 @@ async fn existing_program() {
     });
     tokio::task::block_in_place(|| {
         block.wait_until_begun();
-        until("the stall, with its line", || {
-            agent.incidents().iter().any(|one| format!("{:?}", one.stacks).contains("block_here"))
-        });
+        until("the stall, with its line", || agent.incidents().iter().any(|one| support::has_block(one)));
     });
     block.release();
 }

@@ -228,7 +228,7 @@ fn wait_for_orders(orders: &Receiver<Act>, mut take: impl FnMut(Act)) {
 /// Tells whether an incident of this page is going on, with the guilty line.
 fn blocks_now(agent: &Agent, label: &str) -> bool {
     let of_it = |one: &Incident| one.r#loop == label && !one.is_over;
-    agent.incidents().iter().any(|one| of_it(one) && format!("{:?}", one.stacks).contains("block_here"))
+    agent.incidents().iter().any(|one| of_it(one) && support::has_block(one))
 }
 
 /// Waits for four thresholds, of 60 ms, in which this page is idle and nothing is told of it.

@@ -211,9 +211,8 @@ pub fn stalls(agent: &Agent, name: &str) -> usize {
     agent.incidents().iter().filter(|one| one.group == name).count()
 }
 
-/// Waits until it is told, while it lasts, that a worker of this runtime is in a [`Block`]. Where others have the processors, the
-/// worker may have waited for one for a threshold before its task began: then one incident tells of both, and its second stack of the
-/// block.
+/// Waits until an open incident of this runtime has a stack in a [`Block`]. On a busy machine the worker may have had no processor for a
+/// threshold before its task began: one incident is of both then, and its first stack does not show the block.
 pub fn until_block_is_told(agent: &Agent, name: &str) -> Arc<Incident> {
     let is_it = |one: &Arc<Incident>| one.group == name && !one.is_over && has_block(one);
     let begun = Instant::now();
