@@ -4,6 +4,7 @@ use crate::duration;
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use loopscope_probe::raw::incident_id::IncidentId;
+use loopscope_report::incident::{Class, IncidentKind};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -29,20 +30,25 @@ Exit codes:
   2  invalid command line
   3  no such target or incident";
 
-/// The class that JSON and runbooks call otherwise than lists do, which have little room: `starved`.
-const STARVED_IN_JSON: &str = "starved_of_cpu";
+/// Returns what lists, which have little room, call the class of this name in JSON.
+pub fn list_word(name: &str) -> &str {
+    name.split('_').next().unwrap_or_default()
+}
 
-/// Takes the words of lists, and [`STARVED_IN_JSON`], for which it returns that of lists.
+/// Takes the words of lists, and the names of JSON and runbooks, for which it returns those of lists.
 fn class_parser() -> impl TypedValueParser<Value = String> {
-    let words = ["computing", "waiting", "starved", "stopped", "suspended", "debugger", "unknown", "pool"];
-    let classes = words.map(|word| match word {
-        "starved" => PossibleValue::new(word).alias(STARVED_IN_JSON),
-        _ => PossibleValue::new(word),
-    });
-    PossibleValuesParser::new(classes).map(|class| match class.as_str() {
-        STARVED_IN_JSON => "starved".to_owned(),
-        _ => class,
-    })
+    let classes = [
+        Class::Computing,
+        Class::Waiting,
+        Class::StarvedOfCpu,
+        Class::Stopped,
+        Class::Suspended,
+        Class::Debugger,
+        Class::Unknown,
+    ];
+    let names = classes.map(Class::name).into_iter().chain([IncidentKind::Pool.name()]);
+    PossibleValuesParser::new(names.map(|name| PossibleValue::new(list_word(name)).alias(name)))
+        .map(|class| list_word(&class).to_owned())
 }
 
 /// Arguments of `incidents`.

@@ -24,7 +24,7 @@ pub use demo::{DemoArguments, Trouble};
 pub use doctor::{DoctorArguments, FailOn};
 pub use flame::FlameArguments;
 pub use healthy::HealthyArguments;
-pub use incidents::IncidentsArguments;
+pub use incidents::{IncidentsArguments, list_word};
 pub use ls::LsArguments;
 pub use man::ManArguments;
 pub use run::RunArguments;

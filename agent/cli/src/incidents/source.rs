@@ -1,6 +1,7 @@
 //! Where incidents come from: agents, directories of files, and the pages of processes that have no agent (any more).
 
 use super::kept;
+use crate::args::list_word;
 use crate::endpoint::Endpoint;
 use crate::error::Failure;
 use crate::pages::{LoopPage, Process};
@@ -84,7 +85,7 @@ pub fn class_word(incident: &Incident) -> &'static str {
     match incident.kind {
         // A full pool is no time of the loop's thread, which a class would be of.
         IncidentKind::Pool => "pool",
-        _ => incident.class.name().split('_').next().unwrap_or_default(),
+        _ => list_word(incident.class.name()),
     }
 }
 
