@@ -159,14 +159,13 @@ impl AgentLoop {
             let now = self.clock.now();
             match pace {
                 Pace::Again(delay) => {
-                    let due = Ticks(now.0.saturating_add(delay.as_nanos() as u64));
+                    let due = after(now, delay);
                     sleeper.wait_until(due, self);
                     self.state.accounts.note_lateness(self.clock.now().since(due));
                 }
                 Pace::Sleep(at_most) => {
                     let longest = at_most.map_or(HEARTBEAT, |at_most| at_most.min(HEARTBEAT));
-                    let due = Ticks(now.0.saturating_add(longest.as_nanos() as u64));
-                    sleeper.sleep_until(due, self);
+                    sleeper.sleep_until(after(now, longest), self);
                 }
             }
             if !self.is_stopped() {
@@ -201,7 +200,7 @@ impl AgentLoop {
         let now = self.clock.now();
         let seen = self.state.look(now);
         if let Pace::Again(delay) = self.tell(seen) {
-            let due = Ticks(now.0.saturating_add(delay.as_nanos() as u64));
+            let due = after(now, delay);
             self.sooner = Some(self.sooner.map_or(due, |sooner| sooner.min(due)));
         }
     }
@@ -232,6 +231,10 @@ impl AgentLoop {
         }));
         ended.into_iter().flatten().for_each(|report| self.log.report(report));
     }
+}
+
+fn after(now: Ticks, delay: Duration) -> Ticks {
+    Ticks(now.0.saturating_add(delay.as_nanos() as u64))
 }
 
 impl Waiting for AgentLoop {

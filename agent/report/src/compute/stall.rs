@@ -150,14 +150,15 @@ impl StallWatch {
                 self.count_durations(cause, end.ns, 1);
             }
             self.accounted = self.accounted.map(|count| count.saturating_add(1));
-            let is_owed = self.accounted > Some(vitals.stalls_ended) && end.ns > page.control().warning_ns();
-            self.owed_in = is_owed.then_some(vitals.parked_since);
+            let is_uncounted = self.accounted > Some(vitals.stalls_ended);
+            let will_be_counted = end.ns > page.control().warning_ns();
+            self.owed_in = (is_uncounted && will_be_counted).then_some(vitals.parked_since);
             turns.push(StallEvent::Ended(end));
         }
         // A stall under way may have ended since: the page counted it, and its end will be seen at the next look.
         let accounted = self.accounted.unwrap_or(0);
-        let missed =
-            vitals.stalls_ended.saturating_sub(accounted.saturating_add(u64::from(self.episode.is_active())));
+        let known = accounted.saturating_add(u64::from(self.episode.is_active()));
+        let missed = vitals.stalls_ended.saturating_sub(known);
         // A threshold that was raised during a stall leaves one that only the agent counted.
         let is_owed = self.owed_in == Some(vitals.parked_since) && vitals.busy_since == Ticks::NONE;
         let counted = if is_owed { accounted } else { accounted.min(vitals.stalls_ended) };
