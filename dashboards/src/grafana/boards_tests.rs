@@ -174,8 +174,8 @@ fn all_processes_are_shown_at_first_save_where_they_would_be_added_up() {
     }
 }
 
-/// A runtime tells of its pool, its handles and so on what it knows: a choice that comes from such a family has nothing to choose from
-/// with the others, and the dashboard is empty.
+/// Some families are exported for some runtimes only. A variable with the values of such a family is empty for the others, and so is the
+/// dashboard.
 #[test]
 fn processes_are_chosen_from_what_every_loop_has() {
     for (board, json) in all() {
