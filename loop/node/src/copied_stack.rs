@@ -386,9 +386,7 @@ mod tests {
         };
         let (is_bytecode, is_native) = (|_| false, |_| false);
         let stack = CopiedStack { copy: &copy, function_of: |_| None, object_of, is_bytecode, is_native };
-        let [interpreted, outer, inner] =
-            [0, 1, 2].map(|number: usize| made.calls[made.calls.len() - 3 + number].1);
-        let _ = interpreted;
+        let [.., (_, outer), (_, inner)] = made.calls[..] else { panic!("{:?}", made.calls) };
         assert!(stack.called_from(inner, 0x1040).is_some(), "by compiled code");
         assert!(stack.called_from(outer, 0x2001 + 20).is_some(), "by the interpreter");
         assert_eq!(stack.called_from(outer, 0x1040), None, "it has called what begins");

@@ -14,8 +14,8 @@
 //!
 //! Lines of scripts that have source maps are those of what a person wrote.
 //!
-//! A sample is named by what V8 told of its code, and else by V8's heap (`found`), before the loop answers: what is known then is told
-//! early. Only where that is nothing, and for flamegraphs, an interrupt makes the map of V8's code whole.
+//! A sample is named from V8's events of code, else from V8's heap (`found`), before the loop answers; what is known by then is reported
+//! early. Only where nothing is, and for flamegraphs, an interrupt completes the map of V8's code.
 
 use crate::code_map::{CodeMap, JsFrame};
 use crate::copied_stack::INTERPRETER;

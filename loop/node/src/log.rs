@@ -2,6 +2,7 @@
 //!
 //! Written with one call of write(2) each, so that nothing of a blocked loop's is waited for.
 
+use loopscope_agent::Setting;
 use loopscope_probe::raw::switch::{self, Position};
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
@@ -9,8 +10,6 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-/// `off`, `0` or `false`: the agent's lines are not printed. It reads the same variable, and prints no first stall either then.
-const VARIABLE: &str = "LOOPSCOPE_STDERR";
 /// What the agent's lines are marked with.
 const TARGET: &str = "loopscope";
 
@@ -28,7 +27,9 @@ pub(crate) fn off(feature: &str, why: &str) {
 /// Has the agent's lines printed, where the environment does not say otherwise. The subscriber is this file's own: no other code of the
 /// process sees it.
 pub(crate) fn install() {
-    if switch::read(&std::env::var_os(VARIABLE).unwrap_or_default()) != Position::Off {
+    // The agent reads it, too, and prints no first stall either then.
+    let value = std::env::var_os(Setting::Stderr.variable()).unwrap_or_default();
+    if switch::read(&value) != Position::Off {
         let _ = tracing::subscriber::set_global_default(Lines);
     }
 }
