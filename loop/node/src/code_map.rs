@@ -17,6 +17,9 @@ const TEXT_BYTES: usize = 4 << 20;
 const LATE: usize = 1 << 16;
 const LATE_TRIES: u32 = 1000;
 
+/// The script of what was compiled from a text that has no name, by `new Function` for instance, as V8's own traces have it.
+pub(crate) const ANONYMOUS: &str = "<anonymous>";
+
 /// A JavaScript function, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JsFrame {
@@ -270,6 +273,7 @@ fn parse(name: &str) -> JsFrame {
         Some((script, line)) => (script, line, last),
         None => (before, last, 0),
     };
+    let script = if script.is_empty() { ANONYMOUS } else { script };
     JsFrame { function, script: script.to_owned(), line, column, is_start: true }
 }
 
@@ -292,6 +296,8 @@ mod tests {
             ("JS:^get path node:url:12:3", frame("get path", "node:url", 12, 3)),
             ("JS:* /x/t.js:9:1", frame("", "/x/t.js", 9, 1)),
             ("JS:+spin file:///x/my%20t.mjs:2:43", frame("spin", "file:///x/my%20t.mjs", 2, 43)),
+            ("JS:~made :3:20", frame("made", "<anonymous>", 3, 20)),
+            ("LazyCompile:~made :3", frame("made", "<anonymous>", 3, 0)),
             ("Builtin:RegExpPrototypeTest", frame("Builtin:RegExpPrototypeTest", "", 0, 0)),
             ("RegExp:^(a+)+$", frame("RegExp:^(a+)+$", "", 0, 0)),
             ("BytecodeHandler:StarHandler", frame("BytecodeHandler:StarHandler", "", 0, 0)),

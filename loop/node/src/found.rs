@@ -93,6 +93,11 @@ impl Found {
         innermost(&self.names).is_none_or(|at| self.names[at].is_some())
     }
 
+    /// Tells whether one of V8's own functions was the innermost.
+    pub(crate) fn is_v8s_own(&self) -> bool {
+        is_v8s_own(&self.names)
+    }
+
     /// Tells whether the innermost function of a script is known, and none called by it.
     pub(crate) fn is_sure(&self) -> bool {
         self.is_known() && self.is_whole

@@ -9,8 +9,9 @@
 //! | a wait in the kernel, V8's collector | none: what is on the copy of the stack | comes when it has ended | as with native code |
 //!
 //! What an interrupt tells after native code has ended is what ran next, which is often a function that was called from the same
-//! place. So it names nobody by itself: only where JavaScript ran when it was asked for, by the processor time that the thread has
-//! used until it answered.
+//! place. So it names nobody by itself: only where JavaScript ran in the sample, and when it was asked for, by the processor time that
+//! the thread has used until it answered. Native code that ends as soon as that is told from JavaScript by where the thread was in the
+//! sample: its next instruction was of C++, or V8's own function, or V8 has collected garbage since.
 //!
 //! Lines of scripts that have source maps are those of what a person wrote.
 //!
@@ -97,7 +98,7 @@ fn is_part(sampled: &[JsFrame], told: &[JsFrame]) -> bool {
 struct Later {
     /// It was told so soon after that JavaScript ran: what was told later may be what came after a native call.
     is_at_once: bool,
-    /// JavaScript ran when it was asked for, however long that was after the sample.
+    /// JavaScript ran in the sample, without having called V8's own, and when it was asked for, however long that was after it.
     did_run: bool,
     /// What called the innermost function of the sample was at the same place still, and inside of a call. `None` where that
     /// cannot be compared.
@@ -243,6 +244,8 @@ fn javascript_of(
     let captured = Captured { at_ns: moment.at_ns, thread };
     // A thread that slept, or collected garbage, was in native code, however soon it answers.
     let is_of_javascript = !addresses.is_empty();
+    // Native code that it had called may have ended when it was asked.
+    let did_run = is_of_javascript && asked.was_in_javascript(moment.foreign.as_deref());
     let since = {
         let code = sys::lock_code(&asked.code);
         code.is_followed.then(|| code.moment())
@@ -258,8 +261,7 @@ fn javascript_of(
         let answer = asked.wait(question, within, is_over)?;
         Some(answer).filter(|answer| answer.busy_since == moment.busy_since)
     };
-    let is_at_once =
-        |told: &Answer| is_of_javascript && told.is_at_once(&captured) && !told.frames.is_empty();
+    let is_at_once = |told: &Answer| did_run && told.is_at_once(&captured);
     let soon = if is_of_javascript { answer_soon(asked, question, answer) } else { None };
     let found = Found::of(asked, moment, since);
     let names = found.names.iter().flatten().cloned();
@@ -275,7 +277,7 @@ fn javascript_of(
         answer(if is_waited_for { FIRST_WITHIN } else { LINES_WITHIN }).unwrap_or_default()
     });
     // Where names are known, they say whether it runs on. Where V8 has collected since, native code ran.
-    if !found.is_known() && since.is_none() && is_at_once(&told) {
+    if !found.is_known() && since.is_none() && is_at_once(&told) && !told.frames.is_empty() {
         if asked.collecting.may_have_rested_since(moment.at_ns) && runs_on(addresses, &told.addresses) {
             return told.frames;
         }
@@ -283,13 +285,20 @@ fn javascript_of(
         asked.ask(FIRST_WITHIN, None, || sys::loop_of(moment.tid).is_none());
     }
     // By what V8 has told of its code since, where a name was missing.
-    let Found { addresses, names, .. } =
-        if found.is_known() { found } else { found.or(Found::of(asked, moment, since)) };
-    let is_at_once = is_of_javascript && told.is_at_once(&captured);
-    let later =
-        Later::of(is_at_once, innermost(&names), &addresses, &told.addresses, &sys::lock_code(&asked.code));
-    let later = Later { did_run: is_of_javascript && told.did_run(), ..later };
-    join(names, told.frames, later)
+    let found = if found.is_known() { found } else { found.or(Found::of(asked, moment, since)) };
+    let did_run = did_run
+        && told.did_run()
+        && !found.is_v8s_own()
+        && asked.collecting.may_have_rested_since(moment.at_ns);
+    let Found { addresses, names, .. } = found;
+    let later = Later::of(
+        is_at_once(&told),
+        innermost(&names),
+        &addresses,
+        &told.addresses,
+        &sys::lock_code(&asked.code),
+    );
+    join(names, told.frames, Later { did_run, ..later })
 }
 
 impl AddressSource for JavaScript {
@@ -314,7 +323,7 @@ fn make_maps(loops: &[Arc<AskedLoop>]) {
 }
 
 /// Names the calls of one stack. Functions that are interpreted are those that V8 sampled, in their order: known only where
-/// both count the same calls.
+/// both count the same calls. Others are said to be unknown: who called one is not to blame for it.
 fn names_of(stack: &AddressStack<'_>, code: &[Arc<Mutex<CodeMap>>]) -> Vec<Option<JsFrame>> {
     // Held for one address at a time: a loop that compiles takes this lock, too.
     let find = |address: u64| code.iter().find_map(|code| sys::lock_code(code).function(address as usize));
@@ -338,10 +347,11 @@ fn names_of(stack: &AddressStack<'_>, code: &[Arc<Mutex<CodeMap>>]) -> Vec<Optio
         }
         names.push(found);
     }
-    if javascript == functions.len() {
-        for (index, number) in interpreted {
-            names[index] = functions.get(number).cloned();
-        }
+    let are_known = javascript == functions.len();
+    let unknown = JsFrame { function: Frame::UNKNOWN.to_owned(), ..JsFrame::default() };
+    for (index, number) in interpreted {
+        let known = functions.get(number).filter(|_| are_known);
+        names[index] = Some(known.unwrap_or(&unknown).clone());
     }
     names
 }
@@ -355,6 +365,7 @@ pub(crate) fn source() -> Arc<JavaScript> {
 mod tests {
     use super::*;
     use crate::found::sampled;
+    use loopscope_agent::AddressCall;
 
     fn js(function: &str, line: u32) -> JsFrame {
         JsFrame { function: function.into(), script: "/app.js".into(), line, column: 1, is_start: false }
@@ -420,6 +431,7 @@ mod tests {
             [],
             "neither is told of: it may be another one"
         );
+        // Where native code may have run, nothing says so: see `javascript_of`.
         let unknown_and_ran = Later { did_run: true, ..unknown_code };
         assert_eq!(join(sampled.clone(), told.clone(), unknown_and_ran), told);
         assert_eq!(join(sampled.clone(), told.clone(), other_code), [], "another one, from the same place");
@@ -538,6 +550,33 @@ mod tests {
         assert_eq!(join(Vec::new(), vec![js("exec", 15)], AT_ONCE), [js("exec", 15)]);
         assert_eq!(join(Vec::new(), vec![js("after", 15)], LATER), [], "it may have come after native code");
         assert_eq!(join(known(&[js("parse", 3)]), Vec::new(), LATER), [js("parse", 3)]);
+    }
+
+    #[test]
+    fn an_interpreted_function_that_nobody_knows_is_said_to_be_unknown() {
+        let mut code = CodeMap::default();
+        code.add(0x1000, 0x100, "JS:^caller /app.js:40:1");
+        code.add(0x2000, 0x100, "JS:~known /app.js:7:1");
+        let code = [Arc::new(Mutex::new(code))];
+        let call = |(address, function)| {
+            let mut call = AddressCall::default();
+            (call.address, call.function) = (address, function);
+            call
+        };
+        let names = |bytecode: u64| {
+            let foreign = [0, 5, 6, 7, 8, 9, 10, bytecode, 0x1040];
+            let mut stack = AddressStack::default();
+            stack.calls =
+                [(0x9000, Some(INTERPRETER)), (0x1041, None), (0x8000, Some("main"))].map(call).to_vec();
+            stack.foreign = Some(&foreign);
+            names_of(&stack, &code)
+                .into_iter()
+                .map(|name| name.map(|frame| frame.function))
+                .collect::<Vec<_>>()
+        };
+        let some = |name: &str| Some(name.to_owned());
+        assert_eq!(names(0x2014), [some("known"), some("caller"), None]);
+        assert_eq!(names(0x7014), [some(Frame::UNKNOWN), some("caller"), None], "V8 did not tell of it");
     }
 
     #[test]

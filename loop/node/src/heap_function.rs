@@ -12,7 +12,7 @@
 //!
 //! The caller sees to it that V8 has moved nothing meanwhile.
 
-use crate::code_map::JsFrame;
+use crate::code_map::{ANONYMOUS, JsFrame};
 use std::cell::RefCell;
 
 /// Where V8 has what, in bytes from an object's address; its types, by number.
@@ -106,6 +106,7 @@ impl<'a> Heap<'a> {
         let scope = self.scope(self.field(shared, self.layout.shared_scope)?)?;
         let name = self.field(script, self.layout.script_name)?;
         let script_name = if self.is_string(name) { self.whole_text(name)? } else { String::new() };
+        let script_name = if script_name.is_empty() { ANONYMOUS.to_owned() } else { script_name };
         let place = self.place(script, scope.begin);
         let (line, column) = place.unwrap_or_default();
         let is_start = place.is_some();

@@ -256,7 +256,7 @@ fn a_script_without_a_name_or_source_is_one_and_whatever_is_not_as_expected_is_n
     let scope = made.scope(1, Some(name), None, 0);
     let nameless = made.script(undefined, source, (0, 0));
     let function = made.function(scope, nameless);
-    assert_eq!(made.read(function), Some(frame("/app.js", "", 1, 1)));
+    assert_eq!(made.read(function), Some(frame("/app.js", "<anonymous>", 1, 1)));
     let sourceless = made.script(name, undefined, (0, 0));
     let function = made.function(scope, sourceless);
     let unplaced = JsFrame { line: 0, column: 0, is_start: false, ..frame("/app.js", "/app.js", 0, 0) };
@@ -295,7 +295,7 @@ fn a_script_without_a_name_or_source_is_one_and_whatever_is_not_as_expected_is_n
                 broken.put(object - 1 + field * 8, &wrong.to_ne_bytes());
                 let read = broken.read(function);
                 assert!(
-                    read.is_none_or(|frame| frame.script == "/app.js" || frame.script.is_empty()),
+                    read.is_none_or(|frame| ["/app.js", "<anonymous>"].contains(&&*frame.script)),
                     "{field}"
                 );
             }

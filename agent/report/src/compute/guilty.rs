@@ -9,8 +9,8 @@
 //!   app::main, std::rt     program, system
 //! ```
 //!
-//! Code that is in no module, and that its runtime could not name, may be the innermost function of the program. Then nobody is
-//! named: the function behind it, which the runtime did name, has only called it.
+//! Code that is in no module, and that its runtime could not name, may be the innermost function of the program, and so may what the
+//! runtime itself calls unknown. Then nobody is named: the function behind it, which the runtime did name, has only called it.
 //!
 //! A dependency is named where the callback has no code of the program's own. The standard library, the C library, locks and
 //! the runtime never are: they wait or work for somebody, and a thread that has nothing but them on its stack is idle or
@@ -23,15 +23,18 @@ use crate::model::frame_owner::FrameOwner;
 /// have their owners.
 pub fn guilty(frames: &[Frame]) -> Option<usize> {
     let own = &frames[..bottom(frames)];
-    let first = |owner: FrameOwner| own.iter().position(|frame| frame.owner == owner);
+    let first = |owner: FrameOwner| own.iter().position(|frame| frame.owner == owner && !is_unknown(frame));
     let at = first(FrameOwner::Program).or_else(|| first(FrameOwner::Dependency))?;
-    let is_caller_only = frames[at].runtime.is_some() && own[..at].iter().any(is_unknown);
+    let is_told = frames[at].runtime.is_some();
+    let is_caller_only =
+        own[..at].iter().any(|frame| frame.function == Frame::UNKNOWN || is_told && is_unknown(frame));
     (!is_caller_only).then_some(at)
 }
 
 /// Tells whether a frame is of code that nobody knows.
 fn is_unknown(frame: &Frame) -> bool {
-    frame.module.is_none() && frame.runtime.is_none() && frame.function.starts_with("unknown+")
+    frame.function == Frame::UNKNOWN
+        || frame.module.is_none() && frame.runtime.is_none() && frame.function.starts_with("unknown+")
 }
 
 /// Returns the index of the runtime's outermost frame: what is below it started the loop, and is not what blocks it. Where
@@ -164,7 +167,13 @@ mod tests {
         let native = Frame { function: "app::run".to_owned(), ..Frame::default() };
         assert_eq!(guilty(&[unknown.clone(), told("caller")]), None);
         assert_eq!(guilty(&[told("spin"), told("caller"), unknown.clone(), told("caller")]), Some(0));
-        assert_eq!(guilty(&[unknown, native]), Some(1), "native code is named, or in no module");
+        assert_eq!(guilty(&[unknown, native.clone()]), Some(1), "native code is named, or in no module");
+        // Also where the runtime itself says that it does not know it, which is not a name to blame.
+        let nameless = told(Frame::UNKNOWN);
+        assert_eq!(guilty(&[nameless.clone(), told("caller")]), None);
+        assert_eq!(guilty(&[nameless.clone(), native.clone()]), None, "native code has called it, too");
+        assert_eq!(guilty(&[native, nameless.clone()]), Some(0));
+        assert_eq!(guilty(&[told("spin"), nameless]), Some(0));
     }
 
     #[test]

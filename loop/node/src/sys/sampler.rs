@@ -5,7 +5,9 @@ use libc::c_void;
 use loopscope_probe::raw::thread::current_tid;
 use loopscope_stacks::{SAMPLER_WORDS, SamplerRegisters};
 use std::mem::MaybeUninit;
-use std::ptr::null_mut;
+use std::ops::Range;
+use std::ptr::{null, null_mut};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
 type Walk = unsafe extern "C" fn(*mut c_void, *const [u64; 5], *mut u64, usize, *mut [usize; 8]);
@@ -18,8 +20,16 @@ functions! {
     }
 }
 
-/// Words before the addresses: V8's state, the [`ThreadUse`] then, which job ran, and the frame pointer.
-const WORDS_BEFORE: usize = 6;
+functions! {
+    /// Where V8's own functions are in the program's file.
+    BuiltinCalls {
+        range = c"_ZN2v87Isolate20GetEmbeddedCodeRangeEPPKvPm": fn(*mut c_void, *mut *const c_void, *mut usize);
+    }
+}
+
+/// Words before the addresses: V8's state, the [`ThreadUse`] then, which job ran, the frame pointer and the place of the next
+/// instruction.
+const WORDS_BEFORE: usize = 7;
 
 /// What a thread has used of the system so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,7 +57,7 @@ impl ThreadUse {
 /// wrote nothing.
 pub(crate) fn parts(words: Option<&[u64]>) -> (Option<ThreadUse>, &[u64]) {
     match words {
-        Some([_state, cpu_ns, waits, _finished, _id, _frame, addresses @ ..]) => {
+        Some([_state, cpu_ns, waits, _finished, _id, _frame, _ip, addresses @ ..]) => {
             (Some(ThreadUse { cpu_ns: *cpu_ns, waits: *waits }), addresses)
         }
         _ => (None, &[]),
@@ -64,7 +74,25 @@ pub(crate) fn jobs(words: Option<&[u64]>) -> (Option<u64>, Option<u64>) {
 
 /// Returns the frame pointer of the thread when [`sample`] wrote this.
 pub(crate) fn frame(words: Option<&[u64]>) -> Option<u64> {
-    words?.get(WORDS_BEFORE - 1).copied()
+    words?.get(WORDS_BEFORE - 2).copied()
+}
+
+/// Tells whether the thread of this isolate was in code of JavaScript's, or of V8's own functions that work for it, when [`sample`] wrote
+/// this: not in C++, or the system, however they were called.
+pub(crate) fn was_in_javascript(isolate: usize, words: Option<&[u64]>) -> bool {
+    let Some(ip) = words.and_then(|words| words.get(WORDS_BEFORE - 1)) else { return false };
+    !symbols::is_in_file(*ip) || builtins(isolate).is_some_and(|range| range.contains(ip))
+}
+
+/// Returns where V8's own functions are in the program's file; `None` where V8 has another interface.
+fn builtins(isolate: usize) -> Option<Range<u64>> {
+    static CALLS: OnceLock<Option<BuiltinCalls>> = OnceLock::new();
+    let calls = CALLS.get_or_init(|| BuiltinCalls::find().ok()).as_ref()?;
+    let (mut begin, mut bytes) = (null(), 0);
+    // SAFETY: V8 writes two words, from what its file has, whichever isolate is asked and whether or not it is alive.
+    unsafe { (calls.range)(isolate as *mut c_void, &raw mut begin, &raw mut bytes) };
+    let begin = begin as u64;
+    Some(begin..begin.saturating_add(bytes as u64))
 }
 
 /// Threads that are known in the handler. Loops beyond have native stacks only.
@@ -227,7 +255,7 @@ unsafe extern "C" fn sample(registers: *const SamplerRegisters, words: *mut u64,
     let ThreadUse { cpu_ns, waits } = ThreadUse::now();
     let [finished, id] = JOBS[at].read();
     let state = info[INFO_STATE] as u64 & u64::from(u32::MAX);
-    let before: [u64; WORDS_BEFORE] = [state, cpu_ns, waits, finished, id, fp];
+    let before: [u64; WORDS_BEFORE] = [state, cpu_ns, waits, finished, id, fp, ip];
     // SAFETY: there is room for so many words, and more.
     unsafe { words.cast::<[u64; WORDS_BEFORE]>().write(before) };
     WORDS_BEFORE + info[INFO_FRAMES].min(room)
@@ -240,15 +268,30 @@ mod tests {
     #[test]
     fn what_a_sample_says_is_taken_apart() {
         let at = ThreadUse { cpu_ns: 5, waits: 6 };
-        assert_eq!(parts(Some(&[1, 5, 6, 7, 8, 9, 70, 80])), (Some(at), &[70, 80][..]));
-        assert_eq!(parts(Some(&[1, 5, 6, 7, 8, 9])), (Some(at), &[][..]));
-        assert_eq!((frame(Some(&[1, 5, 6, 7, 8, 9])), frame(Some(&[1])), frame(None)), (Some(9), None, None));
+        assert_eq!(parts(Some(&[1, 5, 6, 7, 8, 9, 10, 70, 80])), (Some(at), &[70, 80][..]));
+        assert_eq!(parts(Some(&[1, 5, 6, 7, 8, 9, 10])), (Some(at), &[][..]));
+        assert_eq!(
+            (frame(Some(&[1, 5, 6, 7, 8, 9, 10])), frame(Some(&[1])), frame(None)),
+            (Some(9), None, None)
+        );
         assert_eq!((parts(Some(&[1])), parts(None)), ((None, &[][..]), (None, &[][..])));
     }
 
     #[test]
+    fn code_of_a_file_that_is_not_v8s_is_not_javascript() {
+        let was_in_javascript = |ip: u64| was_in_javascript(0, Some(&[1, 5, 6, 7, 8, 9, ip, 70]));
+        assert!(!was_in_javascript(libc::malloc as *const () as u64));
+        let made = Box::new(0u64);
+        assert!(was_in_javascript((&raw const *made).addr() as u64), "of no file");
+        assert!(
+            !super::was_in_javascript(0, Some(&[1, 5, 6])) && !super::was_in_javascript(0, None),
+            "not known"
+        );
+    }
+
+    #[test]
     fn what_is_not_known_of_jobs_is_not_said() {
-        let jobs = |finished, id| jobs(Some(&[1, 5, 6, finished, id, 9, 70]));
+        let jobs = |finished, id| jobs(Some(&[1, 5, 6, finished, id, 9, 10, 70]));
         assert_eq!((jobs(7, 1), jobs(0, 3)), ((Some(6), Some(0)), (None, Some(2))));
         assert_eq!((jobs(7, 0), super::jobs(None)), ((Some(6), None), (None, None)));
         assert_eq!(super::jobs(Some(&[1, 5])), (None, None));

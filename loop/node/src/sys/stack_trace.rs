@@ -15,7 +15,7 @@ use super::heap_layout;
 use super::napi::{Environment, Reference, Value};
 use super::sampler::{self, ThreadUse};
 use super::symbols::{self, Missing, functions};
-use crate::code_map::{CodeMap, JsFrame};
+use crate::code_map::{ANONYMOUS, CodeMap, JsFrame};
 use libc::{c_int, c_void};
 use loopscope_probe::Ticks;
 use std::cell::Cell;
@@ -39,6 +39,13 @@ functions! {
         location = c"_ZNK2v810StackFrame11GetLocationEv": fn(*mut c_void) -> u64;
         script = c"_ZNK2v810StackFrame13GetScriptNameEv": fn(*mut c_void) -> *mut c_void;
         function = c"_ZNK2v810StackFrame15GetFunctionNameEv": fn(*mut c_void) -> *mut c_void;
+    }
+}
+
+functions! {
+    /// Whether a script is a text that the program has compiled.
+    EvalCalls {
+        is_eval = c"_ZNK2v810StackFrame6IsEvalEv": fn(*mut c_void) -> bool;
     }
 }
 
@@ -272,6 +279,11 @@ impl AskedLoop {
         self.named.swap(busy_since.0, Ordering::Relaxed) != busy_since.0
     }
 
+    /// Tells whether its thread ran code of JavaScript's when this was sampled, and nothing that it had called in C++ or the system.
+    pub(crate) fn was_in_javascript(&self, words: Option<&[u64]>) -> bool {
+        sampler::was_in_javascript(self.isolate, words)
+    }
+
     /// Tells whether its thread was answering at this moment: what has called that is not what blocks.
     pub(crate) fn was_answering_at(&self, at_ns: u64) -> bool {
         let [began, ended] = [0, 1].map(|index: usize| self.answering[index].load(Ordering::Acquire));
@@ -378,13 +390,18 @@ impl AskedLoop {
         }
         // SAFETY: the trace is a handle of this scope.
         let count = unsafe { (calls.count)(trace) };
+        let eval = EvalCalls::find().ok();
         let one = |number: u32| {
             // SAFETY: there are so many frames in the trace.
             let frame = unsafe { (calls.frame)(trace, isolate, number) };
             // SAFETY: the frame is a handle of this scope.
             let location = unsafe { (calls.location)(frame) };
             // SAFETY: as above; a handle of V8 is what Node's interface calls a value.
-            let script = environment.text(unsafe { (calls.script)(frame) });
+            let mut script = environment.text(unsafe { (calls.script)(frame) });
+            // SAFETY: the frame is a handle of this scope.
+            if script.is_empty() && eval.is_some_and(|calls| unsafe { (calls.is_eval)(frame) }) {
+                script = ANONYMOUS.to_owned();
+            }
             // SAFETY: as above.
             let function = environment.text(unsafe { (calls.function)(frame) });
             self.note_mapping(environment, &script, frame);
@@ -398,7 +415,11 @@ impl AskedLoop {
     /// Keeps in mind where the script of a frame says that its source map is, the first time.
     fn note_mapping(&self, environment: &Environment, script: &str, frame: *mut c_void) {
         let mut mappings = lock(&self.mappings);
-        if is_nodes(script) || mappings.len() >= MAPPINGS || mappings.contains_key(script) {
+        if is_nodes(script)
+            || script == ANONYMOUS
+            || mappings.len() >= MAPPINGS
+            || mappings.contains_key(script)
+        {
             return;
         }
         let Ok(calls) = MappingCalls::find() else { return };

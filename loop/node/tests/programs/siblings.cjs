@@ -21,6 +21,8 @@ const fifo = `${process.env.LOOPSCOPE_RUNTIME_DIR}/fifo-${process.pid}`;
 function parses() { return JSON.parse(text).length; }
 // V8 compiles the loop while it runs, and does not tell of such code later.
 function parsesInLoop() { let sum = 0; for (let at = 0; at < 3e7; at++) sum += at % 7; return sum + JSON.parse(text).length; }
+// Compiled from a text, as validators and templates are: of no file.
+const evaluated = eval('(function evaluated() { return Atomics.wait(cell, 0, 0, 450); })');
 function waits() { return Atomics.wait(cell, 0, 0, 450); }
 function reads() { return fs.readFileSync(fifo, 'utf8'); }
 const numbers = Array.from({ length: 900000 }, (_, at) => (at * 7919) % 1000003);
@@ -30,7 +32,7 @@ function innocent() { return 1; }
 // Timers run at the same depth of the stack, and leave their frames in the room that the wait for events has there.
 function waitsInIo() { return Atomics.wait(cell, 0, 0, 450); }
 
-const blocks = { parses, parsesInLoop, sorts, waits, reads, collects, waitsInIo }[process.argv[2]];
+const blocks = { parses, parsesInLoop, sorts, waits, evaluated, reads, collects, waitsInIo }[process.argv[2]];
 if (blocks === reads) child.execSync(`mkfifo ${fifo}`);
 if (blocks === collects) {
   require('v8').setFlagsFromString('--expose-gc');
