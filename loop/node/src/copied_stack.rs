@@ -135,7 +135,8 @@ where
         Some(u64::from_ne_bytes(*word))
     }
 
-    fn is_function(&self, frame: u64) -> bool {
+    /// Tells whether a frame is of a function of JavaScript's, which may be one of V8's own.
+    pub(crate) fn is_function(&self, frame: u64) -> bool {
         let is_object = |below: u64| self.word(frame.wrapping_sub(below)).is_some_and(|word| word % 2 == 1);
         is_object(CONTEXT) && is_object(FUNCTION)
     }

@@ -40,26 +40,32 @@ pub(crate) fn innermost(names: &[Option<JsFrame>]) -> Option<usize> {
 impl Found {
     /// Looks for them. Code that came after `since`, where V8 told of its code before, may lie where other code was.
     pub(crate) fn of(asked: &AskedLoop, moment: &Moment, since: Option<u32>) -> Found {
-        let (_, addresses) = sys::sample_parts(moment.foreign.as_deref());
+        let (_, walked) = sys::sample_parts(moment.foreign.as_deref());
         let of_file = FileCode::default();
         let is_native = |address: u64| of_file.has(address);
+        // Held for one address at a time.
+        let function_of = |address: u64| match since {
+            Some(since) => sys::lock_code(&asked.code).function_since(address as usize, since),
+            None => sys::lock_code(&asked.code).function(address as usize),
+        };
+        let begun = begins(moment.foreign.as_deref(), walked, function_of);
+        let addresses: &[u64] = &begun.into_iter().chain(walked.iter().copied()).collect::<Vec<u64>>();
         // Before the lock, which a loop that compiles takes, too.
         let native: Vec<u64> = addresses.iter().copied().filter(|address| is_native(*address)).collect();
         let by_code = |names: &[OpenFunction]| {
             sampled(&sys::lock_code(&asked.code), addresses, names, |address| native.contains(&address))
         };
         let found = |names, is_whole| Found { addresses: addresses.to_vec(), names, is_whole };
+        let caller = who_called(moment.foreign.as_deref(), function_of);
         if !addresses.is_empty() {
-            let names = by_code(&[]);
+            let mut names = by_code(&[]);
+            if is_v8s_own(&names) && caller.is_some() {
+                names[0].clone_from(&caller);
+            }
             if names.iter().all(Option::is_some) && !is_v8s_own(&names) {
                 return found(names, true);
             }
         }
-        // Held for one address at a time.
-        let function_of = |address: u64| match since {
-            Some(since) => sys::lock_code(&asked.code).function_since(address as usize, since),
-            None => sys::lock_code(&asked.code).function(address as usize),
-        };
         if addresses.is_empty() {
             moment.stack.wait_for_calls(UNWOUND_WITHIN);
         }
@@ -72,13 +78,14 @@ impl Found {
                 // V8's own code that has no frame stands in that of who called it, whom V8's walk misses then.
                 let frame = sys::sample_frame(moment.foreign.as_deref()).unwrap_or_default();
                 let missing = match (&names[0], addresses) {
-                    _ if is_v8s_own(&names) => stack.function_of_frame(frame),
+                    _ if is_v8s_own(&names) => caller.clone().or_else(|| stack.function_of_frame(frame)),
                     // Where it runs is not on the stack, and its frame is.
                     (None, [_, caller, ..]) => stack.called_from(frame, *caller),
                     _ => None,
                 };
                 names[0] = missing.or(names[0].take());
-                let is_whole = heap.is_some() || !is_v8s_own(&names);
+                let has_frame = !stack.is_function(frame);
+                let is_whole = heap.is_some() || has_frame || !is_v8s_own(&names);
                 return found(names, is_whole);
             }
             // A function of nobody knows where stands for all where the copy does not tell.
@@ -98,6 +105,11 @@ impl Found {
         is_v8s_own(&self.names)
     }
 
+    /// Tells whether who called the innermost function may be missing.
+    pub(crate) fn may_miss_caller(&self) -> bool {
+        !self.is_whole && self.is_v8s_own()
+    }
+
     /// Tells whether the innermost function of a script is known, and none called by it.
     pub(crate) fn is_sure(&self) -> bool {
         self.is_known() && self.is_whole
@@ -112,6 +124,28 @@ impl Found {
             self.names.into_iter().zip(second.names).map(|(first, second)| first.or(second)).collect();
         Found { names, ..second }
     }
+}
+
+/// Returns where the thread was, if that is in a function of a script whose frame is being made, so that V8's walk begins with who called
+/// it.
+fn begins(
+    words: Option<&[u64]>,
+    walked: &[u64],
+    function_of: impl Fn(u64) -> Option<JsFrame>,
+) -> Option<u64> {
+    let place =
+        sys::sample_place(words).filter(|place| walked.first().is_some_and(|first| first != place))?;
+    function_of(place).is_some_and(|function| !function.script.is_empty()).then_some(place)
+}
+
+/// Returns the function of a script that has called one of V8's own, if that has no frame: V8's walk misses the caller then. By what V8
+/// told of code: so it needs no object.
+pub(crate) fn who_called(
+    words: Option<&[u64]>,
+    function_of: impl Fn(u64) -> Option<JsFrame>,
+) -> Option<JsFrame> {
+    let place = sys::sample_caller(words)?;
+    function_of(place.wrapping_sub(1)).filter(|function| !function.script.is_empty())
 }
 
 /// Tells whether the innermost place is in V8's own code.
@@ -173,6 +207,22 @@ mod tests {
         let unknown = found(&[0x9000, 0x3010, 0x1010]);
         assert_eq!((innermost(&unknown.names), unknown.is_known()), (Some(1), false));
         assert!(found(&[0x9000]).is_known(), "no function of a script ran");
+    }
+
+    #[test]
+    fn a_function_whose_frame_is_being_made_runs_and_who_called_what_has_none_is_found() {
+        let mut code = CodeMap::default();
+        code.add(0x1000, 0x100, "JS:~told /app.js:1:1");
+        code.add(0x2000, 0x100, "Builtin:NumberToString");
+        let words = |place, caller| [0, 5, 6, 7, 8, 9, place, caller, 0x5000];
+        let of = |address: u64| code.function(address as usize);
+        let begins = |place| begins(Some(&words(place, 0)), &[0x5000], of);
+        assert_eq!((begins(0x1010), begins(0x2010), begins(0x9000)), (Some(0x1010), None, None));
+        assert_eq!(super::begins(Some(&words(0x1010, 0)), &[0x1010], of), None, "the walk has it");
+        assert_eq!(super::begins(Some(&words(0x1010, 0)), &[], of), None, "V8 did not walk");
+        let who_called = |caller| who_called(Some(&words(0x2010, caller)), of).map(|frame| frame.function);
+        assert_eq!(who_called(0x1100).as_deref(), Some("told"), "the call was its last instruction");
+        assert_eq!((who_called(0x1000), who_called(0x2010), who_called(0)), (None, None, None));
     }
 
     #[test]

@@ -63,7 +63,10 @@ pub(crate) use module::{Caller, Named, own_name, register};
 pub use pool_memory::PoolAddresses;
 pub(crate) use pool_memory::PoolMemory;
 pub(crate) use probe_job::ProbeJob;
-pub(crate) use sampler::{frame as sample_frame, jobs as sample_jobs, parts as sample_parts};
+pub(crate) use sampler::{
+    caller as sample_caller, frame as sample_frame, jobs as sample_jobs, parts as sample_parts,
+    place as sample_place,
+};
 pub(crate) use stack_trace::{Answer, AskedLoop, Captured, Question, all_loops, loop_of};
 pub use symbols::Missing;
 pub(crate) use symbols::is_in_file;

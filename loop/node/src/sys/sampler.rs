@@ -27,9 +27,9 @@ functions! {
     }
 }
 
-/// Words before the addresses: V8's state, the [`ThreadUse`] then, which job ran, the frame pointer and the place of the next
-/// instruction.
-const WORDS_BEFORE: usize = 7;
+/// Words before the addresses: V8's state, the [`ThreadUse`] then, which job ran, the frame pointer, the place of the next
+/// instruction, and where a function without a frame would return to.
+const WORDS_BEFORE: usize = 8;
 
 /// What a thread has used of the system so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl ThreadUse {
 /// wrote nothing.
 pub(crate) fn parts(words: Option<&[u64]>) -> (Option<ThreadUse>, &[u64]) {
     match words {
-        Some([_state, cpu_ns, waits, _finished, _id, _frame, _ip, addresses @ ..]) => {
+        Some([_state, cpu_ns, waits, _finished, _id, _frame, _ip, _caller, addresses @ ..]) => {
             (Some(ThreadUse { cpu_ns: *cpu_ns, waits: *waits }), addresses)
         }
         _ => (None, &[]),
@@ -74,14 +74,26 @@ pub(crate) fn jobs(words: Option<&[u64]>) -> (Option<u64>, Option<u64>) {
 
 /// Returns the frame pointer of the thread when [`sample`] wrote this.
 pub(crate) fn frame(words: Option<&[u64]>) -> Option<u64> {
+    words?.get(WORDS_BEFORE - 3).copied()
+}
+
+/// Returns the place of the thread's next instruction when [`sample`] wrote this. V8's walk begins elsewhere where that is of a function
+/// whose frame is being made, or in C++.
+pub(crate) fn place(words: Option<&[u64]>) -> Option<u64> {
     words?.get(WORDS_BEFORE - 2).copied()
+}
+
+/// Returns where what ran when [`sample`] wrote this would return to, if it had no frame: just behind the call. Anything else where it had
+/// one.
+pub(crate) fn caller(words: Option<&[u64]>) -> Option<u64> {
+    words?.get(WORDS_BEFORE - 1).copied()
 }
 
 /// Tells whether the thread of this isolate was in code of JavaScript's, or of V8's own functions that work for it, when [`sample`] wrote
 /// this: not in C++, or the system, however they were called.
 pub(crate) fn was_in_javascript(isolate: usize, words: Option<&[u64]>) -> bool {
-    let Some(ip) = words.and_then(|words| words.get(WORDS_BEFORE - 1)) else { return false };
-    !symbols::is_in_file(*ip) || builtins(isolate).is_some_and(|range| range.contains(ip))
+    let Some(ip) = place(words) else { return false };
+    !symbols::is_in_file(ip) || builtins(isolate).is_some_and(|range| range.contains(&ip))
 }
 
 /// Returns where V8's own functions are in the program's file; `None` where V8 has another interface.
@@ -247,6 +259,9 @@ unsafe extern "C" fn sample(registers: *const SamplerRegisters, words: *mut u64,
     let walk = unsafe { std::mem::transmute::<usize, Walk>(walk) };
     // SAFETY: the caller gives registers for the time of this call.
     let SamplerRegisters { ip, sp, fp, lr } = unsafe { *registers };
+    // SAFETY: where the processor pushes the place to return to, it is the last word of the thread's stack, which is in use.
+    let caller =
+        if cfg!(target_arch = "x86_64") { unsafe { (sp as *const u64).read_volatile() } } else { lr };
     let (state, mut info) = ([ip, sp, fp, lr, 0], [0usize; 8]);
     let frames = words.wrapping_add(WORDS_BEFORE);
     let room = room - WORDS_BEFORE;
@@ -255,7 +270,7 @@ unsafe extern "C" fn sample(registers: *const SamplerRegisters, words: *mut u64,
     let ThreadUse { cpu_ns, waits } = ThreadUse::now();
     let [finished, id] = JOBS[at].read();
     let state = info[INFO_STATE] as u64 & u64::from(u32::MAX);
-    let before: [u64; WORDS_BEFORE] = [state, cpu_ns, waits, finished, id, fp, ip];
+    let before: [u64; WORDS_BEFORE] = [state, cpu_ns, waits, finished, id, fp, ip, caller];
     // SAFETY: there is room for so many words, and more.
     unsafe { words.cast::<[u64; WORDS_BEFORE]>().write(before) };
     WORDS_BEFORE + info[INFO_FRAMES].min(room)
@@ -268,18 +283,20 @@ mod tests {
     #[test]
     fn what_a_sample_says_is_taken_apart() {
         let at = ThreadUse { cpu_ns: 5, waits: 6 };
-        assert_eq!(parts(Some(&[1, 5, 6, 7, 8, 9, 10, 70, 80])), (Some(at), &[70, 80][..]));
-        assert_eq!(parts(Some(&[1, 5, 6, 7, 8, 9, 10])), (Some(at), &[][..]));
+        assert_eq!(parts(Some(&[1, 5, 6, 7, 8, 9, 10, 11, 70, 80])), (Some(at), &[70, 80][..]));
+        assert_eq!(parts(Some(&[1, 5, 6, 7, 8, 9, 10, 11])), (Some(at), &[][..]));
         assert_eq!(
-            (frame(Some(&[1, 5, 6, 7, 8, 9, 10])), frame(Some(&[1])), frame(None)),
+            (frame(Some(&[1, 5, 6, 7, 8, 9, 10, 11])), frame(Some(&[1])), frame(None)),
             (Some(9), None, None)
         );
+        assert_eq!((place(Some(&[1, 5, 6, 7, 8, 9, 10, 11])), place(None)), (Some(10), None));
+        assert_eq!((caller(Some(&[1, 5, 6, 7, 8, 9, 10, 11])), caller(None)), (Some(11), None));
         assert_eq!((parts(Some(&[1])), parts(None)), ((None, &[][..]), (None, &[][..])));
     }
 
     #[test]
     fn code_of_a_file_that_is_not_v8s_is_not_javascript() {
-        let was_in_javascript = |ip: u64| was_in_javascript(0, Some(&[1, 5, 6, 7, 8, 9, ip, 70]));
+        let was_in_javascript = |ip: u64| was_in_javascript(0, Some(&[1, 5, 6, 7, 8, 9, ip, 11, 70]));
         assert!(!was_in_javascript(libc::malloc as *const () as u64));
         let made = Box::new(0u64);
         assert!(was_in_javascript((&raw const *made).addr() as u64), "of no file");
@@ -291,7 +308,7 @@ mod tests {
 
     #[test]
     fn what_is_not_known_of_jobs_is_not_said() {
-        let jobs = |finished, id| jobs(Some(&[1, 5, 6, finished, id, 9, 10, 70]));
+        let jobs = |finished, id| jobs(Some(&[1, 5, 6, finished, id, 9, 10, 11, 70]));
         assert_eq!((jobs(7, 1), jobs(0, 3)), ((Some(6), Some(0)), (None, Some(2))));
         assert_eq!((jobs(7, 0), super::jobs(None)), ((Some(6), None), (None, None)));
         assert_eq!(super::jobs(Some(&[1, 5])), (None, None));
