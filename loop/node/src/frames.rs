@@ -302,20 +302,24 @@ fn javascript_of(
     }
     // By what V8 has told of its code since, where a name was missing.
     let found = if found.is_known() { found } else { found.or(Found::of(asked, moment, since)) };
-    let did_run = did_run
-        && told.did_run()
-        && !found.is_v8s_own()
-        && asked.collecting.may_have_rested_since(moment.at_ns);
-    let may_miss_caller = found.may_miss_caller();
-    let Found { addresses, names, .. } = found;
-    let later = Later::of(
-        is_at_once(&told),
-        innermost(&names),
-        &addresses,
-        &told.addresses,
-        &sys::lock_code(&asked.code),
-    );
-    join(names, told.frames, Later { did_run, may_miss_caller, ..later })
+    let later = later_of(asked, moment, &found, &told, did_run, is_at_once(&told));
+    join(found.names, told.frames, later)
+}
+
+/// Compares what was `told` with what was `found` in the sample of this moment, in which JavaScript ran or not.
+fn later_of(
+    asked: &AskedLoop,
+    moment: &Moment,
+    found: &Found,
+    told: &Answer,
+    did_run: bool,
+    is_at_once: bool,
+) -> Later {
+    let had_rested = asked.collecting.may_have_rested_since(moment.at_ns);
+    let did_run = did_run && told.did_run() && !found.is_v8s_own() && had_rested;
+    let code = sys::lock_code(&asked.code);
+    let later = Later::of(is_at_once, innermost(&found.names), &found.addresses, &told.addresses, &code);
+    Later { did_run, may_miss_caller: found.may_miss_caller(), ..later }
 }
 
 impl AddressSource for JavaScript {

@@ -126,7 +126,8 @@ fn remedies(description: Description) -> Description {
 /// Inlined functions have bare names, so files are looked at, too.
 fn frames(description: Description) -> Description {
     let ours = ["/loopscope-tokio-", "/loopscope-probe-", "loop/tokio/src/", "loop/probe/src/"];
-    let runtime = ["tokio::runtime::", "tokio::task::", "<tokio::", "tokio::"];
+    // mio waits for events on behalf of the runtime.
+    let runtime = ["tokio::runtime::", "tokio::task::", "<tokio::", "tokio::", "mio::"];
     let dependencies = [
         "/axum-",
         "/hyper-",
@@ -139,7 +140,6 @@ fn frames(description: Description) -> Description {
         "/futures-core-",
         "/tracing-",
         "/h2-",
-        "/mio-",
         "/http-body",
         "/pin-project",
         "/rustc/",
@@ -155,7 +155,7 @@ fn frames(description: Description) -> Description {
     );
     let description =
         runtime.iter().fold(description, |all, text| all.frames(Owner::Runtime, FramePart::Function, text));
-    let description = files(description, Owner::Runtime, &["/tokio-1."]);
+    let description = files(description, Owner::Runtime, &["/tokio-1.", "/mio-"]);
     files(description, Owner::Dependency, &dependencies)
 }
 
@@ -163,6 +163,28 @@ fn frames(description: Description) -> Description {
 mod tests {
     use super::*;
     use loopscope_probe::description::DESCRIPTION_BYTES;
+
+    /// A capture that comes as the worker parks again finds it there.
+    #[test]
+    #[cfg(all(feature = "agent", target_os = "linux"))]
+    fn a_worker_that_waits_for_events_blames_nobody() {
+        use loopscope_agent::{Frame, FrameOwner};
+        let described = worker(Tier::Root, Leaves::Never);
+        let owner = |function: &str, file: &str| {
+            let (function, file, module) = (function.into(), Some(file.into()), Some("app".into()));
+            let frame = Frame { function, file, module, ..Frame::default() };
+            frame.owned(described.frame_rules()).owner
+        };
+        let select = "mio::sys::unix::selector::Selector::select";
+        assert_eq!(owner(select, "/r/mio-1.2.0/src/sys/unix/selector/epoll.rs"), FrameOwner::Runtime);
+        // As it is called where it is inlined.
+        assert_eq!(owner("select", "/r/mio-1.2.0/src/sys/unix/selector/epoll.rs"), FrameOwner::Runtime);
+        assert_eq!(
+            owner("tokio::runtime::io::driver::Driver::turn", "/r/tokio-1.54.0/a.rs"),
+            FrameOwner::Runtime
+        );
+        assert_eq!(owner("app::blocks", "src/main.rs"), FrameOwner::Program);
+    }
 
     #[test]
     fn a_page_has_room_for_each() {

@@ -259,9 +259,12 @@ unsafe extern "C" fn sample(registers: *const SamplerRegisters, words: *mut u64,
     let walk = unsafe { std::mem::transmute::<usize, Walk>(walk) };
     // SAFETY: the caller gives registers for the time of this call.
     let SamplerRegisters { ip, sp, fp, lr } = unsafe { *registers };
-    // SAFETY: where the processor pushes the place to return to, it is the last word of the thread's stack, which is in use.
-    let caller =
-        if cfg!(target_arch = "x86_64") { unsafe { (sp as *const u64).read_volatile() } } else { lr };
+    let caller = if cfg!(target_arch = "x86_64") {
+        // SAFETY: the processor pushes the place to return to: the last word of the thread's stack, which is in use.
+        unsafe { (sp as *const u64).read_unaligned() }
+    } else {
+        lr
+    };
     let (state, mut info) = ([ip, sp, fp, lr, 0], [0usize; 8]);
     let frames = words.wrapping_add(WORDS_BEFORE);
     let room = room - WORDS_BEFORE;
