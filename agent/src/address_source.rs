@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 /// Names calls of a runtime's own code on native stacks.
 pub trait AddressSource: Send + Sync {
-    /// Returns, for each of the stacks, the frame that stands for each of its calls: `None` where the native name is as good. A
-    /// function of the program's that has no name in a call of an interpreter is [`Frame::UNKNOWN`]: who called it is not blamed for it.
+    /// Returns, for each of the stacks, the frame that stands for each of its calls: `None` where the native name is as good. An
+    /// interpreted function that has no name is [`Frame::UNKNOWN`]: who called it is not blamed for it.
     ///
     /// Asked for stacks with at least one address that is in no module, or with words of the sampler: at most 256 at
     /// once, on a thread of the agent's that waits for the answer, so it must not wait for a loop. Of an incident

@@ -20,7 +20,7 @@ const THRESHOLD_MS = 100;
 
 let state = SEED;
 const random = () => {
-  state = (state * 1103515245 + 12345) & 0x7fffffff;
+  state = (Math.imul(state, 1103515245) + 12345) & 0x7fffffff;
   return state / 0x7fffffff;
 };
 const one_of = (list) => list[Math.floor(random() * list.length)];

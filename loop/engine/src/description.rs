@@ -14,9 +14,11 @@ pub(crate) fn description() -> Description {
         .frames(Owner::Runtime, FramePart::File, "/loopscope-loop-")
         .frames(Owner::Runtime, FramePart::File, "loopscope-loop/src/")
         .frames(Owner::Runtime, FramePart::Function, "mio::")
-        .frames(Owner::Runtime, FramePart::File, "/mio-")
+        .frames(Owner::Runtime, FramePart::File, "/mio-0.")
+        .frames(Owner::Runtime, FramePart::File, "/mio-1.")
         .frames(Owner::Runtime, FramePart::Function, "polling::")
-        .frames(Owner::Runtime, FramePart::File, "/polling-")
+        .frames(Owner::Runtime, FramePart::File, "/polling-2.")
+        .frames(Owner::Runtime, FramePart::File, "/polling-3.")
 }
 
 fn remedies(description: Description) -> Description {

@@ -136,13 +136,13 @@ where
     }
 
     /// Tells whether a frame is of a function of JavaScript's, which may be one of V8's own.
-    pub(crate) fn is_function(&self, frame: u64) -> bool {
+    fn is_function(&self, frame: u64) -> bool {
         let is_object = |below: u64| self.word(frame.wrapping_sub(below)).is_some_and(|word| word % 2 == 1);
         is_object(CONTEXT) && is_object(FUNCTION)
     }
 
-    /// Tells whether a frame is of V8's own code between JavaScript and C++.
-    fn is_v8s_own(&self, frame: u64) -> bool {
+    /// Tells whether a frame is of V8's own code, which marks it: not of a function of JavaScript's.
+    pub(crate) fn is_v8s_own(&self, frame: u64) -> bool {
         self.word(frame.wrapping_sub(CONTEXT))
             .is_some_and(|kind| kind % 2 == 0 && (1..KINDS_END).contains(&kind))
     }

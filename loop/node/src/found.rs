@@ -56,12 +56,10 @@ impl Found {
             sampled(&sys::lock_code(&asked.code), addresses, names, |address| native.contains(&address))
         };
         let found = |names, is_whole| Found { addresses: addresses.to_vec(), names, is_whole };
-        let caller = who_called(moment.foreign.as_deref(), function_of);
+        // V8's walk misses nobody where C++ ran, and no frame pointer is kept there.
+        let did_run = asked.was_in_javascript(moment.foreign.as_deref());
         if !addresses.is_empty() {
-            let mut names = by_code(&[]);
-            if is_v8s_own(&names) && caller.is_some() {
-                names[0].clone_from(&caller);
-            }
+            let names = by_code(&[]);
             if names.iter().all(Option::is_some) && !is_v8s_own(&names) {
                 return found(names, true);
             }
@@ -77,15 +75,18 @@ impl Found {
                 let mut names = by_code(&stack.names_at(addresses));
                 // V8's own code that has no frame stands in that of who called it, whom V8's walk misses then.
                 let frame = sys::sample_frame(moment.foreign.as_deref()).unwrap_or_default();
+                let has_frame = stack.is_v8s_own(frame);
                 let missing = match (&names[0], addresses) {
-                    _ if is_v8s_own(&names) => caller.clone().or_else(|| stack.function_of_frame(frame)),
+                    _ if is_v8s_own(&names) && did_run && !has_frame => {
+                        let by_place = || who_called(moment.foreign.as_deref(), function_of);
+                        stack.function_of_frame(frame).or_else(by_place)
+                    }
                     // Where it runs is not on the stack, and its frame is.
                     (None, [_, caller, ..]) => stack.called_from(frame, *caller),
                     _ => None,
                 };
                 names[0] = missing.or(names[0].take());
-                let has_frame = !stack.is_function(frame);
-                let is_whole = heap.is_some() || has_frame || !is_v8s_own(&names);
+                let is_whole = heap.is_some() || !did_run || has_frame || !is_v8s_own(&names);
                 return found(names, is_whole);
             }
             // A function of nobody knows where stands for all where the copy does not tell.
@@ -98,6 +99,11 @@ impl Found {
     /// Tells whether it is known which function was the innermost of a script, or that there was none.
     pub(crate) fn is_known(&self) -> bool {
         innermost(&self.names).is_none_or(|at| self.names[at].is_some())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn made(addresses: &[u64], names: Vec<Option<JsFrame>>, is_whole: bool) -> Found {
+        Found { addresses: addresses.to_vec(), names, is_whole }
     }
 
     /// Tells whether one of V8's own functions was the innermost.
@@ -120,8 +126,12 @@ impl Found {
         if self.addresses != second.addresses {
             return second;
         }
+        // V8's own stands for who called it until that is found.
+        let or = |first: Option<JsFrame>, second: Option<JsFrame>| {
+            if first.as_ref().is_some_and(|one| !one.script.is_empty()) { first } else { second.or(first) }
+        };
         let names =
-            self.names.into_iter().zip(second.names).map(|(first, second)| first.or(second)).collect();
+            self.names.into_iter().zip(second.names).map(|(first, second)| or(first, second)).collect();
         Found { names, ..second }
     }
 }
@@ -234,6 +244,12 @@ mod tests {
         };
         let (first, second) = (look(&[None, Some(js("a"))]), look(&[Some(js("b")), None]));
         assert_eq!(first.or(second).names, [Some(js("b")), Some(js("a"))]);
+        let v8s_own = || Some(JsFrame::default());
+        assert_eq!(
+            look(&[v8s_own(), None]).or(look(&[Some(js("f")), Some(js("g"))])).names,
+            [Some(js("f")), Some(js("g"))]
+        );
+        assert_eq!(look(&[v8s_own(), None]).or(look(&[None, None])).names, [v8s_own(), None]);
         let elsewhere = Found { addresses: vec![7], names: vec![Some(js("c"))], is_whole: true };
         assert_eq!(look(&[None, None]).or(elsewhere).names, [Some(js("c"))]);
     }

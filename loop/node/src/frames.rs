@@ -10,8 +10,9 @@
 //!
 //! What an interrupt tells after native code has ended is what ran next, which is often a function that was called from the same
 //! place. So it names nobody by itself: only where JavaScript ran in the sample, and when it was asked for, by the processor time that
-//! the thread has used until it answered. Native code that ends as soon as that is told from JavaScript by where the thread was in the
-//! sample: its next instruction was of C++, or V8's own function, or V8 has collected garbage since.
+//! the thread has used until it answered. By that time alone, native code that ends just as the loop is asked looks like JavaScript. The
+//! sample tells them apart: the next instruction was of C++, or of one of V8's own functions that has returned since, or V8 has
+//! collected garbage.
 //!
 //! Lines of scripts that have source maps are those of what a person wrote.
 //!
@@ -68,16 +69,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Tells without names whether a function that was sampled runs on where the same walk had `told` a moment later: it is near where
-/// it was, and the functions that called it stand where they stood. Or the innermost was one of V8's own that has returned to it.
+/// it was, and the functions that called it stand where they stood.
 fn runs_on(sampled: &[u64], told: &[u64]) -> bool {
-    let is_near = |inner: usize| {
-        let (function, callers) =
-            sampled.get(inner..)?.split_first().filter(|(_, callers)| !callers.is_empty())?;
-        let outer = told.len().checked_sub(callers.len() + 1)?;
-        let is_same = told[outer + 1..] == *callers && told[outer].abs_diff(*function) < NEAR_BYTES;
-        is_same.then_some(outer)
+    let Some((function, callers)) = sampled.split_first().filter(|(_, callers)| !callers.is_empty()) else {
+        return false;
     };
-    is_near(0).is_some() || is_near(1) == Some(0)
+    let outer = told.len().checked_sub(callers.len() + 1);
+    outer.is_some_and(|at| told[at + 1..] == *callers && told[at].abs_diff(*function) < NEAR_BYTES)
+}
+
+/// Tells whether V8's own function on top of a sample may have returned where this was told: something else stands on its callers.
+fn may_have_returned(sampled: &[u64], told: &[u64], code: &CodeMap) -> bool {
+    let at = told.len().checked_sub(sampled.len());
+    at.zip(sampled.first())
+        .is_some_and(|(at, own)| code.is_one_piece(*own as usize, told[at] as usize) == Some(false))
 }
 
 /// Tells whether a sampled function may be the one that was told. V8 does not tell names that are symbols with its code.
@@ -108,9 +113,11 @@ struct Later {
     is_same_code: Option<bool>,
     /// The innermost function of the sample is one of V8's own, and who called it may be missing.
     may_miss_caller: bool,
-    /// The innermost function of the sample, which had called none of V8's own, was at the same place still, and inside of a call there:
-    /// V8's walk misses a function whose frame is being made.
+    /// The innermost function of the sample was at the same place still, and inside of a call there: V8's walk misses a function whose
+    /// frame is being made.
     is_inside: bool,
+    /// One of V8's own functions was on top of the sample, and may have returned since: what was told is in a call of who called it.
+    has_returned: bool,
 }
 
 impl Later {
@@ -141,6 +148,7 @@ impl Later {
             is_same_code,
             is_inside,
             may_miss_caller: false,
+            has_returned: false,
         }
     }
 }
@@ -155,7 +163,7 @@ fn is_called_by(callers: &[JsFrame], told: &[JsFrame]) -> bool {
     !inner.is_empty()
 }
 
-/// A function of the program's of which nothing else is known.
+/// A function of a script that nothing has named.
 fn unknown() -> JsFrame {
     JsFrame { function: Frame::UNKNOWN.to_owned(), ..JsFrame::default() }
 }
@@ -183,9 +191,9 @@ fn join(sampled: Vec<Option<JsFrame>>, told: Vec<JsFrame>, later: Later) -> Vec<
         return if is_it { told } else { vec![unknown()] };
     }
     match (innermost, told.first()) {
-        (None, _) if is_at_once => told,
+        (None, _) if is_at_once && !later.has_returned => told,
         (Some(innermost), Some(first)) if is_same(innermost, first) && is_part(&sampled, &told) => told,
-        _ if is_at_once && is_part(&sampled, &told) => told,
+        _ if is_at_once && !later.has_returned && is_part(&sampled, &told) => told,
         _ => {
             // From the root on, both are at the same place as long as they are in the same function.
             for (frame, known) in sampled.iter_mut().rev().zip(told.iter().rev()) {
@@ -277,7 +285,6 @@ fn javascript_of(
         let answer = asked.wait(question, within, is_over)?;
         Some(answer).filter(|answer| answer.busy_since == moment.busy_since)
     };
-    let is_at_once = |told: &Answer| did_run && told.is_at_once(&captured);
     let soon = if is_of_javascript { answer_soon(asked, question, answer) } else { None };
     let found = Found::of(asked, moment, since);
     let names = found.names.iter().flatten().cloned();
@@ -292,9 +299,11 @@ fn javascript_of(
         let is_waited_for = !found.is_sure() || asked.begins_to_name(moment.busy_since);
         answer(if is_waited_for { FIRST_WITHIN } else { LINES_WITHIN }).unwrap_or_default()
     });
+    let had_rested = asked.collecting.may_have_rested_since(moment.at_ns);
+    let came_at_once = is_of_javascript && told.is_at_once(&captured);
     // Where names are known, they say whether it runs on. Where V8 has collected since, native code ran.
-    if !found.is_known() && since.is_none() && is_at_once(&told) && !told.frames.is_empty() {
-        if asked.collecting.may_have_rested_since(moment.at_ns) && runs_on(addresses, &told.addresses) {
+    if !found.is_known() && since.is_none() && came_at_once && !told.frames.is_empty() {
+        if did_run && had_rested && !found.is_v8s_own() && runs_on(&found.addresses, &told.addresses) {
             return told.frames;
         }
         // Such an answer does not wait for the map, which is made after it, and before the next one.
@@ -302,24 +311,33 @@ fn javascript_of(
     }
     // By what V8 has told of its code since, where a name was missing.
     let found = if found.is_known() { found } else { found.or(Found::of(asked, moment, since)) };
-    let later = later_of(asked, moment, &found, &told, did_run, is_at_once(&told));
+    let ran = Ran { did_run, had_rested, is_at_once: did_run && came_at_once };
+    let later = later_of(&found, &told, ran, &sys::lock_code(&asked.code));
     join(found.names, told.frames, later)
 }
 
-/// Compares what was `told` with what was `found` in the sample of this moment, in which JavaScript ran or not.
-fn later_of(
-    asked: &AskedLoop,
-    moment: &Moment,
-    found: &Found,
-    told: &Answer,
+/// What the thread did between a sample and an answer.
+#[derive(Clone, Copy, Debug)]
+struct Ran {
+    /// JavaScript ran in the sample.
     did_run: bool,
+    /// V8 has collected nothing since, as far as it tells.
+    had_rested: bool,
+    /// The answer came at once, and JavaScript ran in the sample.
     is_at_once: bool,
-) -> Later {
-    let had_rested = asked.collecting.may_have_rested_since(moment.at_ns);
-    let did_run = did_run && told.did_run() && !found.is_v8s_own() && had_rested;
-    let code = sys::lock_code(&asked.code);
-    let later = Later::of(is_at_once, innermost(&found.names), &found.addresses, &told.addresses, &code);
-    Later { did_run, may_miss_caller: found.may_miss_caller(), ..later }
+}
+
+/// Compares what was `told` with what was `found` in the sample.
+fn later_of(found: &Found, told: &Answer, ran: Ran, code: &CodeMap) -> Later {
+    let later = Later::of(ran.is_at_once, innermost(&found.names), &found.addresses, &told.addresses, code);
+    Later {
+        did_run: ran.did_run && told.did_run() && !found.is_v8s_own() && ran.had_rested,
+        // Where C++ ran, V8's walk misses nobody.
+        is_inside: later.is_inside && ran.did_run,
+        may_miss_caller: found.may_miss_caller(),
+        has_returned: found.is_v8s_own() && may_have_returned(&found.addresses, &told.addresses, code),
+        ..later
+    }
 }
 
 impl AddressSource for JavaScript {

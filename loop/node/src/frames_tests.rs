@@ -14,6 +14,7 @@ const LATER: Later = Later {
     is_same_code: Some(false),
     may_miss_caller: false,
     is_inside: false,
+    has_returned: false,
 };
 const AT_ONCE: Later = Later { is_at_once: true, did_run: true, ..LATER };
 const SAME_CALL: Later = Later { is_same_call: Some(true), is_same_code: Some(true), ..LATER };
@@ -143,6 +144,42 @@ fn a_function_that_the_walk_has_missed_is_not_its_caller() {
 }
 
 #[test]
+fn what_is_told_is_of_the_sample_only_where_nothing_else_can_have_come_between() {
+    let code = CodeMap::default();
+    let v8s_own = || Some(JsFrame::default());
+    let found = |names: Vec<Option<JsFrame>>, addresses: &[u64]| Found::made(addresses, names, true);
+    let told = |addresses: &[u64]| Answer { addresses: addresses.to_vec(), ..Answer::default() };
+    let ran = Ran { did_run: true, had_rested: true, is_at_once: true };
+    let of_code = || found(vec![None, Some(js("timers", 90))], &[5, 20]);
+    let later = |ran| later_of(&of_code(), &told(&[7, 20]), ran, &code);
+    assert!(later(ran).did_run);
+    assert!(!later(Ran { did_run: false, ..ran }).did_run, "C++ ran in the sample");
+    assert!(!later(Ran { had_rested: false, ..ran }).did_run, "V8 has collected since");
+    let inside = |ran| later_of(&of_code(), &told(&[7, 5, 20]), ran, &code).is_inside;
+    assert!(inside(ran) && !inside(Ran { did_run: false, ..ran }));
+
+    let handler = || vec![v8s_own(), Some(js("handler", 3)), Some(js("timers", 90))];
+    let names = |addresses: &[u64], frames: &[JsFrame]| {
+        let found = found(handler(), &[0x90_0000, 20, 30]);
+        let later = later_of(&found, &told(addresses), ran, &code);
+        assert!(!later.did_run, "it may have returned");
+        join(found.names, frames.to_vec(), later).into_iter().map(|frame| frame.function).collect::<Vec<_>>()
+    };
+    let after = [js("after", 1), js("handler", 3), js("timers", 90)];
+    assert_eq!(names(&[0x5000, 20, 30], &after), ["", "handler", "timers"], "V8's own has returned");
+    assert_eq!(
+        names(&[0x5000, 0x90_0040, 20, 30], &after),
+        ["after", "handler", "timers"],
+        "it has called it"
+    );
+    assert_eq!(
+        names(&[24, 30], &after),
+        ["after", "handler", "timers"],
+        "inlined in who has called V8's own"
+    );
+}
+
+#[test]
 fn a_call_is_the_same_while_its_callers_stand_where_they_stood() {
     let code = CodeMap::default();
     let same = |sampled: &[u64], told: &[u64]| Later::of(false, Some(0), sampled, told, &code).is_same_call;
@@ -172,7 +209,10 @@ fn what_is_called_from_the_same_place_is_the_same_where_it_is_the_same_code() {
 #[test]
 fn without_names_a_function_runs_on_where_its_callers_stand_where_they_stood() {
     assert!(runs_on(&[5, 20, 30], &[7, 20, 30]) && runs_on(&[5, 20, 30], &[9000, 7, 20, 30]));
-    assert!(runs_on(&[9900, 5, 20, 30], &[7, 20, 30]), "it had called one of V8's own");
+    assert!(
+        !runs_on(&[9900, 5, 20, 30], &[7, 20, 30]),
+        "V8's own has returned: to it, or to who then called another"
+    );
     assert!(!runs_on(&[5, 20, 30], &[7, 24, 32]) && !runs_on(&[5, 20, 30], &[30]), "it has returned");
     assert!(!runs_on(&[5, 20, 30], &[9000, 20, 30]), "another one");
     assert!(!runs_on(&[5], &[7]) && !runs_on(&[], &[7]) && !runs_on(&[5, 20], &[]), "nothing to compare");

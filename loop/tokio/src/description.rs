@@ -155,7 +155,7 @@ fn frames(description: Description) -> Description {
     );
     let description =
         runtime.iter().fold(description, |all, text| all.frames(Owner::Runtime, FramePart::Function, text));
-    let description = files(description, Owner::Runtime, &["/tokio-1.", "/mio-"]);
+    let description = files(description, Owner::Runtime, &["/tokio-1.", "/mio-0.", "/mio-1."]);
     files(description, Owner::Dependency, &dependencies)
 }
 
@@ -183,7 +183,7 @@ mod tests {
             owner("tokio::runtime::io::driver::Driver::turn", "/r/tokio-1.54.0/a.rs"),
             FrameOwner::Runtime
         );
-        assert_eq!(owner("app::blocks", "src/main.rs"), FrameOwner::Program);
+        assert_eq!(owner("app::blocks", "/home/u/mio-server/src/main.rs"), FrameOwner::Program);
     }
 
     #[test]

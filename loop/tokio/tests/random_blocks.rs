@@ -203,11 +203,13 @@ fn whoever_is_named_for_a_block_has_blocked() {
             let expected = most_of(incident, &blocked).map(|block| BLOCKS[block].0);
             // A capture that comes late may find who has called it.
             let is_other = |function: &str| guilty.function.contains(function) && Some(function) != expected;
-            let is_wrong = is_other("innocent") || BLOCKS.iter().any(|(function, _)| is_other(function));
+            let is_wrong = is_other("innocent")
+                || BLOCKS.iter().any(|(function, _)| is_other(function))
+                || !guilty.function.contains("random_blocks::");
             assert!(!is_wrong, "{name}: {} is named for {expected:?}: {incident:#?}", guilty.function);
             right += usize::from(expected.is_some_and(|function| guilty.function.contains(function)));
         }
         println!("{name}: {} blocks, {} incidents, {right} with their function", blocked.len(), seen.len());
-        assert!(right > 0, "{name}: {seen:#?}");
+        assert!(right * 4 >= blocked.len(), "{name}: {seen:#?}");
     }
 }

@@ -25,9 +25,11 @@ pub fn guilty(frames: &[Frame]) -> Option<usize> {
     let own = &frames[..bottom(frames)];
     let first = |owner: FrameOwner| own.iter().position(|frame| frame.owner == owner && !is_unknown(frame));
     let at = first(FrameOwner::Program).or_else(|| first(FrameOwner::Dependency))?;
+    // Where all that is known are libraries, the program may be what is not.
+    let inner = if frames[at].owner == FrameOwner::Program { &own[..at] } else { own };
     let is_told = frames[at].runtime.is_some();
     let is_caller_only =
-        own[..at].iter().any(|frame| frame.function == Frame::UNKNOWN || is_told && is_unknown(frame));
+        inner.iter().any(|frame| frame.function == Frame::UNKNOWN || is_told && is_unknown(frame));
     (!is_caller_only).then_some(at)
 }
 
@@ -173,7 +175,15 @@ mod tests {
         assert_eq!(guilty(&[nameless.clone(), told("caller")]), None);
         assert_eq!(guilty(&[nameless.clone(), native.clone()]), None, "native code has called it, too");
         assert_eq!(guilty(&[native, nameless.clone()]), Some(0));
-        assert_eq!(guilty(&[told("spin"), nameless]), Some(0));
+        assert_eq!(guilty(&[told("spin"), nameless.clone()]), Some(0));
+        let library = Frame { owner: FrameOwner::Dependency, ..told("map") };
+        assert_eq!(
+            guilty(&[library.clone(), nameless.clone()]),
+            None,
+            "it may be the program's that has called it"
+        );
+        assert_eq!(guilty(&[library.clone(), told("caller"), nameless]), Some(1));
+        assert_eq!(guilty(&[library]), Some(0));
     }
 
     #[test]

@@ -79,8 +79,8 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// Name of a function of which a runtime knows no more than that it is one of the program's. Nobody is blamed for it, nor in its
-    /// place.
+    /// Name of a function that its runtime runs and cannot name: the program's, a library's or the runtime's. Nobody is blamed for it, nor
+    /// in its place.
     pub const UNKNOWN: &str = "(unknown function)";
 
     /// Returns it with its owner, by the rules of the runtime on whose stack it is. What a source told of the owner stays.

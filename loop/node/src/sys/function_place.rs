@@ -3,7 +3,7 @@
 use super::heap_layout;
 use super::napi::{Environment, Value};
 use super::symbols::{self, Missing, functions};
-use crate::code_map::JsFrame;
+use crate::code_map::{ANONYMOUS, JsFrame};
 use libc::{c_int, c_void};
 use std::mem::MaybeUninit;
 
@@ -43,7 +43,9 @@ pub(super) fn of(isolate: usize, environment: &Environment, function: Value) -> 
     // SAFETY: both are within what V8 writes: an isolate and a name, or a name and the line and column of the script.
     let [first, second] = [first, second].map(|word| unsafe { word.assume_init() });
     let script = environment.text(if first == isolate { second } else { first } as Value);
-    let is_known = !script.is_empty() && line >= 0 && column >= 0;
+    let script = if script.is_empty() { ANONYMOUS.to_owned() } else { script };
+    // V8's own, and one that was bound, are on no line.
+    let is_known = line >= 0 && column >= 0;
     let (line, column) = (line as u32 + 1, column as u32 + 1);
     is_known.then_some(JsFrame { function: name, script, line, column, is_start: true })
 }

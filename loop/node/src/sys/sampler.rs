@@ -83,8 +83,8 @@ pub(crate) fn place(words: Option<&[u64]>) -> Option<u64> {
     words?.get(WORDS_BEFORE - 2).copied()
 }
 
-/// Returns where what ran when [`sample`] wrote this would return to, if it had no frame: just behind the call. Anything else where it had
-/// one.
+/// Returns where what ran when [`sample`] wrote this would return to, if it has no frame: just behind the call. Where it has one, that is any
+/// word, which may be left from an earlier call; 0 where C++ ran.
 pub(crate) fn caller(words: Option<&[u64]>) -> Option<u64> {
     words?.get(WORDS_BEFORE - 1).copied()
 }
@@ -92,8 +92,12 @@ pub(crate) fn caller(words: Option<&[u64]>) -> Option<u64> {
 /// Tells whether the thread of this isolate was in code of JavaScript's, or of V8's own functions that work for it, when [`sample`] wrote
 /// this: not in C++, or the system, however they were called.
 pub(crate) fn was_in_javascript(isolate: usize, words: Option<&[u64]>) -> bool {
+    is_javascript(words, || builtins(isolate))
+}
+
+fn is_javascript(words: Option<&[u64]>, builtins: impl FnOnce() -> Option<Range<u64>>) -> bool {
     let Some(ip) = place(words) else { return false };
-    !symbols::is_in_file(ip) || builtins(isolate).is_some_and(|range| range.contains(&ip))
+    !symbols::is_in_file(ip) || builtins().is_some_and(|range| range.contains(&ip))
 }
 
 /// Returns where V8's own functions are in the program's file; `None` where V8 has another interface.
@@ -259,17 +263,19 @@ unsafe extern "C" fn sample(registers: *const SamplerRegisters, words: *mut u64,
     let walk = unsafe { std::mem::transmute::<usize, Walk>(walk) };
     // SAFETY: the caller gives registers for the time of this call.
     let SamplerRegisters { ip, sp, fp, lr } = unsafe { *registers };
-    let caller = if cfg!(target_arch = "x86_64") {
-        // SAFETY: the processor pushes the place to return to: the last word of the thread's stack, which is in use.
-        unsafe { (sp as *const u64).read_unaligned() }
-    } else {
-        lr
-    };
     let (state, mut info) = ([ip, sp, fp, lr, 0], [0usize; 8]);
     let frames = words.wrapping_add(WORDS_BEFORE);
     let room = room - WORDS_BEFORE;
     // SAFETY: the isolate is this thread's and alive; V8 writes at most so many words, and a structure smaller than ours.
     unsafe { walk(isolate, &raw const state, frames, room, &raw mut info) };
+    // SAFETY: V8 has written so many addresses there.
+    let is_in_walk = info[INFO_FRAMES] > 0 && room > 0 && unsafe { frames.read() } == ip;
+    let caller = match () {
+        () if !is_in_walk => 0,
+        // SAFETY: V8's own code runs, on the stack of which it has just walked frames, and keeps the last word of it mapped.
+        () if cfg!(target_arch = "x86_64") => unsafe { (sp as *const u64).read_unaligned() },
+        () => lr,
+    };
     let ThreadUse { cpu_ns, waits } = ThreadUse::now();
     let [finished, id] = JOBS[at].read();
     let state = info[INFO_STATE] as u64 & u64::from(u32::MAX);
@@ -299,14 +305,15 @@ mod tests {
 
     #[test]
     fn code_of_a_file_that_is_not_v8s_is_not_javascript() {
-        let was_in_javascript = |ip: u64| was_in_javascript(0, Some(&[1, 5, 6, 7, 8, 9, ip, 11, 70]));
-        assert!(!was_in_javascript(libc::malloc as *const () as u64));
+        let malloc = libc::malloc as *const () as u64;
         let made = Box::new(0u64);
-        assert!(was_in_javascript((&raw const *made).addr() as u64), "of no file");
-        assert!(
-            !super::was_in_javascript(0, Some(&[1, 5, 6])) && !super::was_in_javascript(0, None),
-            "not known"
-        );
+        let is_javascript = |ip: u64, builtins: Option<Range<u64>>| {
+            is_javascript(Some(&[1, 5, 6, 7, 8, 9, ip, 11, 70]), || builtins)
+        };
+        assert!(!is_javascript(malloc, None) && !is_javascript(malloc, Some(malloc + 1..malloc + 9)));
+        assert!(is_javascript(malloc, Some(malloc..malloc + 9)), "V8's own are in a file");
+        assert!(is_javascript((&raw const *made).addr() as u64, None), "of no file");
+        assert!(!super::is_javascript(Some(&[1, 5, 6]), || None) && !super::is_javascript(None, || None));
     }
 
     #[test]
